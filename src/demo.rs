@@ -1,0 +1,738 @@
+//! Two fake Claude endpoints on loopback, for `--demo`: everything works with nothing but the binary, and costs nothing.
+//!
+//! They answer as the API does (same paths, shapes and events, a human pace) and say which of them it was, in the text
+//! and in `x-demo-endpoint`. Only the balancer talks to them, so they know no more of HTTP than it sends: requests with
+//! a length, one after the other. A thread a connection, not tiny_http, whose connections may queue behind a stream.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::{AuthScheme, Endpoint, Secret};
+
+/// Between two words of a stream: about as fast as a model writes.
+const PACE: Duration = Duration::from_millis(30);
+
+/// Most bytes and header lines of a request's head, and bytes of its body: more than the balancer lets through.
+const MAX_HEAD: usize = 128 << 10;
+const MAX_HEADERS: usize = 160;
+const MAX_BODY: usize = 64 << 20;
+
+/// A thread's stack: JSON of its greatest depth is parsed on it.
+const STACK: usize = 256 << 10;
+
+/// Words of the question that come back in the answer.
+const MAX_ECHO: usize = 20;
+
+const MODELS: [(&str, &str); 2] = [
+    ("claude-demo-large", "Claude Demo Large"),
+    ("claude-demo-small", "Claude Demo Small"),
+];
+
+const FAKES: [Fake; 2] = [
+    Fake {
+        name: "demo-1",
+        token: "demo-token-1",
+    },
+    Fake {
+        name: "demo-2",
+        token: "demo-token-2",
+    },
+];
+
+/// The running fakes. Their threads end with the process, a connection's when it is closed.
+#[derive(Debug)]
+pub struct Demo {
+    addresses: Vec<SocketAddr>,
+}
+
+impl Demo {
+    /// Starts both on free ports.
+    ///
+    /// # Errors
+    /// The system has no port or thread left.
+    pub fn start() -> io::Result<Demo> {
+        let addresses: io::Result<_> = FAKES.iter().map(|fake| fake.start()).collect();
+        Ok(Demo {
+            addresses: addresses?,
+        })
+    }
+
+    /// What the balancer has to know of them.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let endpoint = |(fake, address): (&Fake, &SocketAddr)| Endpoint {
+            name: fake.name.to_owned(),
+            base_url: format!("http://{address}/")
+                .parse()
+                .expect("an address makes a URL"),
+            auth_token: Secret::new(fake.token.to_owned()),
+            auth_scheme: AuthScheme::ApiKey,
+            weight: 1,
+            max_concurrent: None,
+        };
+        FAKES.iter().zip(&self.addresses).map(endpoint).collect()
+    }
+
+    /// What to try with a balancer that listens at `address`.
+    pub fn hints(&self, address: &str) -> String {
+        let question = r#""model":"claude-demo-large","max_tokens":100,"messages":[{"role":"user","content":"Hello!"}]"#;
+        format!(
+            "Two fake endpoints answer; no token is spent. Try, in another terminal, each line more than once:\n\n\
+             \x20 curl http://{address}/v1/messages -d '{{{question}}}'\n\
+             \x20 curl -N http://{address}/v1/messages -d '{{\"stream\":true,{question}}}'\n\
+             \x20 curl http://{address}/health\n"
+        )
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fake {
+    name: &'static str,
+    token: &'static str,
+}
+
+impl Fake {
+    fn start(self) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        thread::Builder::new()
+            .name(self.name.into())
+            .stack_size(STACK)
+            .spawn(move || self.accept(&listener))?;
+        Ok(address)
+    }
+
+    fn accept(self, listener: &TcpListener) {
+        loop {
+            let served = listener.accept().and_then(|(client, _)| {
+                let connection = move || self.serve(client);
+                thread::Builder::new()
+                    .name(self.name.into())
+                    .stack_size(STACK)
+                    .spawn(connection)
+            });
+            if served.is_err() {
+                // No descriptor or thread left: some come back when a request ends.
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// One connection's life. What breaks it is the other side's end, so nobody needs to hear of it.
+    fn serve(self, mut client: TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
+        let mut bytes = Vec::new();
+        while let Some(request) = Request::read(&mut client, &mut bytes)? {
+            let number = next_number();
+            match self.answer(&request, number) {
+                Answer::Json(status, body) => {
+                    let body = body.to_string();
+                    let kind = format!(
+                        "content-type: application/json\r\ncontent-length: {}",
+                        body.len()
+                    );
+                    let mut out = self.head(status, &kind, number);
+                    out.push_str(if request.method == "HEAD" { "" } else { &body });
+                    client.write_all(out.as_bytes())?;
+                }
+                Answer::Stream(message) => {
+                    let kind = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n\
+                                transfer-encoding: chunked";
+                    client.write_all(self.head("200 OK", kind, number).as_bytes())?;
+                    message.stream(&mut client)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn head(self, status: &str, kind: &str, number: u64) -> String {
+        let name = self.name;
+        format!(
+            "HTTP/1.1 {status}\r\n{kind}\r\nrequest-id: req_{name}_{number}\r\nx-demo-endpoint: {name}\r\n\r\n"
+        )
+    }
+
+    fn answer(self, request: &Request, number: u64) -> Answer {
+        let error = |status: &'static str, kind: &str, message: &str| {
+            let id = format!("req_{}_{number}", self.name);
+            Answer::Json(
+                status,
+                json!({ "type": "error", "error": { "type": kind, "message": message }, "request_id": id }),
+            )
+        };
+        if request.token.as_deref() != Some(self.token) {
+            return error(
+                "401 Unauthorized",
+                "authentication_error",
+                "invalid x-api-key",
+            );
+        }
+        let invalid = |message: &str| error("400 Bad Request", "invalid_request_error", message);
+        let method = if request.method == "HEAD" {
+            "GET"
+        } else {
+            request.method.as_str()
+        };
+        match (method, request.path.as_str()) {
+            ("POST", "/v1/messages") => match Message::new(self.name, &request.body, number) {
+                Ok(message) if message.is_stream => Answer::Stream(message),
+                Ok(message) => Answer::Json("200 OK", message.whole()),
+                Err(complaint) => invalid(&complaint),
+            },
+            ("POST", "/v1/messages/count_tokens") => match question(&request.body) {
+                Ok(_) => Answer::Json("200 OK", json!({ "input_tokens": tokens(&request.body) })),
+                Err(complaint) => invalid(&complaint),
+            },
+            ("GET", "/v1/models") => {
+                let ids = MODELS.map(|(id, _)| id);
+                let page = json!({ "data": MODELS.map(model), "has_more": false, "first_id": ids[0], "last_id": ids[1] });
+                Answer::Json("200 OK", page)
+            }
+            ("GET", path) if path.starts_with("/v1/models/") => {
+                let wanted = path.trim_start_matches("/v1/models/");
+                match MODELS.into_iter().find(|(id, _)| *id == wanted) {
+                    Some(found) => Answer::Json("200 OK", model(found)),
+                    None => error(
+                        "404 Not Found",
+                        "not_found_error",
+                        &format!("model: {wanted}"),
+                    ),
+                }
+            }
+            _ => error("404 Not Found", "not_found_error", "Not found"),
+        }
+    }
+}
+
+enum Answer {
+    Json(&'static str, Value),
+    Stream(Message),
+}
+
+struct Request {
+    method: String,
+    /// Without the query.
+    path: String,
+    token: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// Reads the next one. `bytes` are those that were read already. `None`: there is none.
+    fn read(client: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Option<Request>> {
+        let (mut request, length) = loop {
+            if let Some((request, length, head)) = Request::parse(bytes)? {
+                bytes.drain(..head);
+                break (request, length);
+            }
+            let mut piece = [0; 4096];
+            let size = client.read(&mut piece)?;
+            if size == 0 || bytes.len() > MAX_HEAD {
+                return Ok(None);
+            }
+            bytes.extend_from_slice(&piece[..size]);
+        };
+        let missing = length.saturating_sub(bytes.len());
+        client.take(missing as u64).read_to_end(bytes)?;
+        if bytes.len() < length {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        request.body = bytes.drain(..length).collect();
+        Ok(Some(request))
+    }
+
+    /// A request whose head is there whole, the length of its body and that of its head.
+    fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize, usize)>> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut parsed = httparse::Request::new(&mut headers);
+        let status = parsed
+            .parse(bytes)
+            .map_err(|err| io::Error::new(ErrorKind::InvalidData, err))?;
+        let httparse::Status::Complete(head) = status else {
+            return Ok(None);
+        };
+
+        let (mut token, mut length) = (None, 0);
+        for header in parsed.headers.iter() {
+            let value = String::from_utf8_lossy(header.value).into_owned();
+            match header.name.to_ascii_lowercase().as_str() {
+                "x-api-key" => token = Some(value),
+                "authorization" => token = value.strip_prefix("Bearer ").map(str::to_owned),
+                "content-length" => length = value.parse().unwrap_or(usize::MAX),
+                "transfer-encoding" => length = usize::MAX,
+                _ => {}
+            }
+        }
+        if length > MAX_BODY {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let path = parsed.path.unwrap_or_default();
+        let path = path.split('?').next().unwrap_or_default().to_owned();
+        let method = parsed.method.unwrap_or_default().to_owned();
+        Ok(Some((
+            Request {
+                method,
+                path,
+                token,
+                body: Vec::new(),
+            },
+            length,
+            head,
+        )))
+    }
+}
+
+/// An answer to a question, with what it takes to tell it in either way.
+struct Message {
+    id: String,
+    model: String,
+    words: Vec<String>,
+    input_tokens: usize,
+    stop_reason: &'static str,
+    is_stream: bool,
+}
+
+impl Message {
+    /// The answer to a request's body, or what is wrong with that.
+    fn new(name: &str, body: &[u8], number: u64) -> Result<Message, String> {
+        let asked = question(body)?;
+        let Some(max_tokens) = asked["max_tokens"].as_u64().filter(|max| *max > 0) else {
+            return Err("max_tokens: Field required".into());
+        };
+        let text = last_text(&asked);
+        let echo: Vec<_> = text.split_whitespace().take(MAX_ECHO).collect();
+        let text = format!(
+            "Hello from {name}. You wrote: \"{}\". Nobody thought about it: this endpoint is part of the load balancer's \
+             demo, and no token was spent.",
+            echo.join(" ")
+        );
+        let mut words: Vec<_> = text.split_inclusive(' ').map(str::to_owned).collect();
+        let is_cut = words.len() as u64 > max_tokens;
+        words.truncate(max_tokens.try_into().unwrap_or(usize::MAX));
+        Ok(Message {
+            id: format!("msg_{name}_{number}"),
+            model: asked["model"].as_str().unwrap_or_default().to_owned(),
+            words,
+            input_tokens: tokens(body),
+            stop_reason: if is_cut { "max_tokens" } else { "end_turn" },
+            is_stream: asked["stream"] == true,
+        })
+    }
+
+    /// As one JSON object.
+    fn whole(&self) -> Value {
+        let text = self.words.concat();
+        self.object(
+            json!([{ "type": "text", "text": text }]),
+            json!(self.stop_reason),
+            self.words.len(),
+        )
+    }
+
+    fn object(&self, content: Value, stop_reason: Value, output_tokens: usize) -> Value {
+        json!({
+            "id": self.id,
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": content,
+            "stop_reason": stop_reason,
+            "stop_sequence": null,
+            "usage": {
+                "input_tokens": self.input_tokens,
+                "cache_creation_input_tokens": 0,
+                "cache_read_input_tokens": 0,
+                "output_tokens": output_tokens,
+                "service_tier": "standard",
+            },
+        })
+    }
+
+    /// As events, a word each, at a human pace.
+    fn stream(&self, client: &mut TcpStream) -> io::Result<()> {
+        let mut send = |name: &str, fields: Value| {
+            let event = event(name, &fields);
+            client.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes())
+        };
+        send(
+            "message_start",
+            json!({ "message": self.object(json!([]), Value::Null, 1) }),
+        )?;
+        send(
+            "content_block_start",
+            json!({ "index": 0, "content_block": { "type": "text", "text": "" } }),
+        )?;
+        send("ping", json!({}))?;
+        for word in &self.words {
+            thread::sleep(PACE);
+            send(
+                "content_block_delta",
+                json!({ "index": 0, "delta": { "type": "text_delta", "text": word } }),
+            )?;
+        }
+        send("content_block_stop", json!({ "index": 0 }))?;
+        let delta = json!({ "stop_reason": self.stop_reason, "stop_sequence": null });
+        send(
+            "message_delta",
+            json!({ "delta": delta, "usage": { "output_tokens": self.words.len() } }),
+        )?;
+        send("message_stop", json!({}))?;
+        client.write_all(b"0\r\n\r\n")
+    }
+}
+
+/// An event with its type first in its data, as the API writes it.
+fn event(name: &str, fields: &Value) -> String {
+    let fields = fields.to_string();
+    let rest = if fields == "{}" {
+        "}".to_owned()
+    } else {
+        format!(",{}", &fields[1..])
+    };
+    format!("event: {name}\ndata: {{\"type\":\"{name}\"{rest}\n\n")
+}
+
+/// The object that a request asks with, or the API's words for what it lacks.
+fn question(body: &[u8]) -> Result<Value, String> {
+    let asked: Value = serde_json::from_slice(body)
+        .map_err(|err| format!("The request body is not valid JSON: {err}"))?;
+    if !asked["model"].is_string() {
+        return Err("model: Field required".into());
+    }
+    match asked["messages"].as_array() {
+        None => Err("messages: Field required".into()),
+        Some(messages) if messages.is_empty() => {
+            Err("messages: at least one message is required".into())
+        }
+        Some(_) => Ok(asked),
+    }
+}
+
+/// The text that the question ends with.
+fn last_text(asked: &Value) -> String {
+    let content = asked["messages"]
+        .as_array()
+        .and_then(|messages| messages.last())
+        .map(|last| &last["content"]);
+    match content {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(blocks)) => blocks
+            .iter()
+            .rev()
+            .find_map(|block| block["text"].as_str())
+            .unwrap_or_default()
+            .into(),
+        _ => String::new(),
+    }
+}
+
+fn model((id, display_name): (&str, &str)) -> Value {
+    json!({ "type": "model", "id": id, "display_name": display_name, "created_at": "2026-01-01T00:00:00Z" })
+}
+
+/// A rule of thumb: a token is four bytes.
+fn tokens(body: &[u8]) -> usize {
+    body.len().div_ceil(4)
+}
+
+fn next_number() -> u64 {
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    NUMBERS.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    const HELLO: &str = r#"{"model":"claude-x","max_tokens":100,"messages":[{"role":"user","content":"Hi there"}]}"#;
+
+    /// Sends a request on a connection that is kept, and reads the answer to its end: head and body.
+    fn ask(client: &mut TcpStream, line: &str, token: &str, body: &str) -> (String, String) {
+        let length = body.len();
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: x\r\nx-api-key: {token}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        client
+            .write_all(format!("{head}{body}").as_bytes())
+            .expect("sent");
+        client
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a limit");
+        let mut answer = String::new();
+        loop {
+            let mut piece = [0; 4096];
+            let size = client.read(&mut piece).expect("an answer");
+            assert!(size > 0, "closed after {answer:?}");
+            answer.push_str(std::str::from_utf8(&piece[..size]).expect("text"));
+            let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+                continue;
+            };
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let is_whole = match length {
+                Some(length) => line.starts_with("HEAD") || length.parse() == Ok(body.len()),
+                None => body.ends_with("\r\n0\r\n\r\n"),
+            };
+            if is_whole {
+                return (head.to_owned(), body.to_owned());
+            }
+        }
+    }
+
+    fn connect(demo: &Demo, index: usize) -> TcpStream {
+        TcpStream::connect(demo.addresses[index]).expect("a connection")
+    }
+
+    #[test]
+    fn answers() {
+        let demo = Demo::start().expect("a demo");
+        let mut client = connect(&demo, 0);
+        let mut check = |line: &str, body: &str, status: &str, place: &str, expected: Value| {
+            let (head, answer) = ask(&mut client, line, "demo-token-1", body);
+            assert!(
+                head.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{line}: {head}"
+            );
+            assert!(
+                head.contains("request-id: req_demo-1_")
+                    && head.contains("x-demo-endpoint: demo-1"),
+                "{head}"
+            );
+            let answer: Value = serde_json::from_str(&answer).expect("JSON");
+            assert_eq!(answer.pointer(place), Some(&expected), "{line}: {answer}");
+        };
+        let short = HELLO.replace("100", "2");
+        let blocks = HELLO.replace(
+            "\"Hi there\"",
+            r#"[{"type":"text","text":"a  b"},{"type":"image"}]"#,
+        );
+        let echo = |words: &str| {
+            json!(format!(
+                "Hello from demo-1. You wrote: \"{words}\". Nobody thought about it: this endpoint is part of the load \
+                 balancer's demo, and no token was spent."
+            ))
+        };
+        check(
+            "POST /v1/messages?beta=true",
+            HELLO,
+            "200",
+            "/content/0/text",
+            echo("Hi there"),
+        );
+        check(
+            "POST /v1/messages",
+            &blocks,
+            "200",
+            "/content/0/text",
+            echo("a b"),
+        );
+        check(
+            "POST /v1/messages",
+            HELLO,
+            "200",
+            "/model",
+            json!("claude-x"),
+        );
+        check(
+            "POST /v1/messages",
+            HELLO,
+            "200",
+            "/stop_reason",
+            json!("end_turn"),
+        );
+        check(
+            "POST /v1/messages",
+            &short,
+            "200",
+            "/content/0/text",
+            json!("Hello from "),
+        );
+        check(
+            "POST /v1/messages",
+            &short,
+            "200",
+            "/stop_reason",
+            json!("max_tokens"),
+        );
+        check(
+            "POST /v1/messages",
+            &short,
+            "200",
+            "/usage/output_tokens",
+            json!(2),
+        );
+        check(
+            "POST /v1/messages",
+            "{",
+            "400",
+            "/error/type",
+            json!("invalid_request_error"),
+        );
+        check(
+            "POST /v1/messages",
+            "{}",
+            "400",
+            "/error/message",
+            json!("model: Field required"),
+        );
+        check(
+            "POST /v1/messages",
+            "[]",
+            "400",
+            "/error/message",
+            json!("model: Field required"),
+        );
+        check(
+            "POST /v1/messages/count_tokens",
+            HELLO,
+            "200",
+            "/input_tokens",
+            json!(HELLO.len().div_ceil(4)),
+        );
+        check(
+            "POST /v1/messages/count_tokens",
+            "{}",
+            "400",
+            "/type",
+            json!("error"),
+        );
+        check(
+            "GET /v1/models",
+            "",
+            "200",
+            "/data/1/id",
+            json!("claude-demo-small"),
+        );
+        check(
+            "GET /v1/models/claude-demo-small",
+            "",
+            "200",
+            "/display_name",
+            json!("Claude Demo Small"),
+        );
+        check(
+            "GET /v1/models/x",
+            "",
+            "404",
+            "/error/type",
+            json!("not_found_error"),
+        );
+        check(
+            "GET /v1/messages",
+            "",
+            "404",
+            "/error/type",
+            json!("not_found_error"),
+        );
+        let (_, body) = ask(&mut client, "HEAD /v1/models", "demo-token-1", "");
+        assert_eq!(body, "");
+    }
+
+    #[test]
+    fn a_stream_tells_the_same_word_by_word() {
+        let demo = Demo::start().expect("a demo");
+        let mut client = connect(&demo, 1);
+        let start = Instant::now();
+        let body = HELLO.replace('{', "{\"stream\":true,").replacen(
+            "{\"stream\":true,\"role",
+            "{\"role",
+            1,
+        );
+        let (head, stream) = ask(&mut client, "POST /v1/messages", "demo-token-2", &body);
+        assert!(head.contains("content-type: text/event-stream"), "{head}");
+        let names: Vec<_> = stream
+            .lines()
+            .filter_map(|line| line.strip_prefix("event: "))
+            .collect();
+        let data = stream
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "));
+        let data: Vec<Value> = data
+            .map(|data| serde_json::from_str(data).expect("JSON"))
+            .collect();
+        assert!(stream.contains("data: {\"type\":\"ping\"}\n\n"), "{stream}");
+        assert!(
+            names
+                .iter()
+                .zip(&data)
+                .all(|(name, data)| data["type"] == **name)
+        );
+        assert_eq!(
+            names[..4],
+            [
+                "message_start",
+                "content_block_start",
+                "ping",
+                "content_block_delta"
+            ]
+        );
+        assert_eq!(
+            names[names.len() - 3..],
+            ["content_block_stop", "message_delta", "message_stop"]
+        );
+        let text: String = data
+            .iter()
+            .filter_map(|data| data["delta"]["text"].as_str())
+            .collect();
+        assert!(
+            text.starts_with("Hello from demo-2. You wrote: \"Hi there\"."),
+            "{text}"
+        );
+        let words = names.len() - 6;
+        assert_eq!(data[data.len() - 2]["usage"]["output_tokens"], words);
+        assert!(start.elapsed() >= PACE * u32::try_from(words).expect("few"));
+        // The connection serves on.
+        assert!(
+            ask(&mut client, "GET /v1/models", "demo-token-2", "")
+                .0
+                .contains(" 200 ")
+        );
+    }
+
+    #[test]
+    fn each_wants_its_own_token() {
+        let demo = Demo::start().expect("a demo");
+        for (index, endpoint) in demo.endpoints().iter().enumerate() {
+            assert_eq!(
+                endpoint.base_url,
+                format!("http://{}/", demo.addresses[index]).as_str()
+            );
+            let mut client = connect(&demo, index);
+            let (head, body) = ask(&mut client, "GET /v1/models", "client-token", "");
+            assert!(
+                head.contains(" 401 ") && body.contains("authentication_error"),
+                "{head}{body}"
+            );
+            let (head, _) = ask(
+                &mut client,
+                "GET /v1/models",
+                endpoint.auth_token.expose(),
+                "",
+            );
+            assert!(head.contains(" 200 "), "{head}");
+        }
+    }
+
+    #[test]
+    fn hints_are_three_commands() {
+        let demo = Demo::start().expect("a demo");
+        let hints = demo.hints("127.0.0.1:1");
+        let commands: Vec<_> = hints
+            .lines()
+            .filter(|line| line.starts_with("  curl "))
+            .collect();
+        assert_eq!(commands.len(), 3);
+        for command in &commands[..2] {
+            let body = command.split('\'').nth(1).expect("a body");
+            assert!(question(body.as_bytes()).is_ok(), "{body}");
+        }
+    }
+}

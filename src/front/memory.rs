@@ -1,0 +1,102 @@
+//! The memory that request bodies take, all together.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// So many bodies of the largest size at the same time, where the machine has twice the memory for it.
+const LARGEST_BODIES: usize = 64;
+/// A body up to this size is never refused: small requests are served while large ones fill the rest.
+const SMALL: usize = 64 << 10;
+
+/// A bound on the bytes of all request bodies that are held at the same time.
+pub struct Memory {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Memory {
+    /// 64 bodies of `max_body` bytes, but no more than half of the machine's (or its control group's) memory.
+    pub fn for_bodies(max_body: usize) -> Arc<Memory> {
+        let limit = LARGEST_BODIES
+            .saturating_mul(max_body)
+            .min(machine().unwrap_or(usize::MAX) / 2);
+        Arc::new(Memory {
+            used: AtomicUsize::new(0),
+            limit: limit.max(max_body),
+        })
+    }
+
+    pub fn charge(self: &Arc<Memory>) -> Charge {
+        Charge {
+            memory: self.clone(),
+            held: 0,
+        }
+    }
+}
+
+/// What one body holds of it; given back on drop.
+pub struct Charge {
+    memory: Arc<Memory>,
+    held: usize,
+}
+
+impl Charge {
+    /// False where the bound does not allow it: nothing has changed then.
+    pub fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.held);
+        let used = self.memory.used.fetch_add(more, Ordering::Relaxed) + more;
+        if used > self.memory.limit && bytes > SMALL {
+            self.memory.used.fetch_sub(more, Ordering::Relaxed);
+            return false;
+        }
+        self.held += more;
+        true
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of memory that this process may hope for, as far as Linux tells.
+fn machine() -> Option<usize> {
+    let total = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let kib = text
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:"))?;
+        kib.trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse::<usize>()
+            .ok()?
+            .checked_mul(1024)
+    });
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    [total, group].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_are_bounded_and_small_ones_are_not() {
+        let memory = Arc::new(Memory {
+            used: AtomicUsize::new(0),
+            limit: 1 << 20,
+        });
+        let mut large = memory.charge();
+        assert!(large.grow_to(1 << 20));
+        assert!(!large.grow_to((1 << 20) + 1));
+        assert!(memory.charge().grow_to(SMALL));
+        assert!(!memory.charge().grow_to(SMALL + 1));
+        drop(large);
+        assert!(memory.charge().grow_to(1 << 20));
+        assert_eq!(memory.used.load(Ordering::Relaxed), 0);
+    }
+}

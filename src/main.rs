@@ -1,0 +1,275 @@
+//! claude-loadbalancer: spreads Claude API requests over several endpoints, streams the answers as they come, and goes on
+//! to the next endpoint when one fails.
+//!
+//! The way of a request:
+//!
+//! ```text
+//! client -> front -> tiny_http -> worker: proxy -> upstream -> endpoint
+//! client <- downstream <- relay <---------------'
+//! ```
+//!
+//! Each line imports only from the lines above it:
+//!
+//! ```text
+//! config     endpoints.json -> a checked Config      headers    what crosses, in which direction
+//! events     a stream's events, as they pass         routes     method and path -> who answers
+//! usage      the tokens they tell of                 logging    one line an event, to stderr
+//! balancer   who is next, who rests                  failover   what an attempt's outcome means
+//! access     client tokens, CORS                     errors     our own errors
+//! metrics    counters                                journal    the log's line for a request
+//! upstream   one attempt at one endpoint             downstream an answer, out to the client
+//! front      connections and requests                relay      a body, from the one to the other
+//! attempt    an attempt, judged and counted        status     /health, /metrics, /
+//! reply      what a worker's client gets
+//! proxy      the attempt loop
+//! workers    which of them wait, how many there are  allocator  what glibc keeps for later
+//! server     front -> tiny_http -> workers; drain
+//! watch      the configuration file, while we run    demo       two endpoints that are not real
+//! probe      are the endpoints well?
+//! main       arguments, start, end
+//! ```
+//!
+//! Invariants:
+//! 1. Only `server` names tiny_http; only `upstream` names
+//!    ureq's agent; only `front` reads from a client's socket, and only `downstream` writes an answer to it.
+//! 2. `config`, `headers`, `access`, `balancer`, `failover`, `events` do no network I/O and read no clock.
+//! 3. The balancer's lock lives inside its methods and never spans a network call.
+//! 4. Nothing is tried again once a byte of the answer has gone to the client.
+//! 5. Only an endpoint's faults cost an endpoint; a client that hangs up costs nobody.
+//! 6. After `Config::load` nothing is checked again.
+//! 7. A token is a `Secret` from the moment it is read.
+//! 8. No worker ever waits for a client to send something, and none waits longer than `clientSeconds` for it to take
+//!    something.
+//! 9. tiny_http starts no thread and takes no connection after the start.
+
+mod access;
+mod allocator;
+mod attempt;
+mod balancer;
+mod config;
+mod demo;
+mod downstream;
+mod errors;
+mod events;
+mod failover;
+mod front;
+mod headers;
+mod journal;
+mod logging;
+mod metrics;
+mod probe;
+mod proxy;
+mod relay;
+mod reply;
+mod routes;
+mod server;
+mod status;
+mod upstream;
+mod usage;
+mod watch;
+mod workers;
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use config::{Config, Listen};
+use demo::Demo;
+use front::Front;
+use proxy::Proxy;
+use server::Server;
+use watch::Watch;
+
+const USAGE: &str = "\
+usage: claude-loadbalancer [-c PATH | --config PATH] [--check [--probe] | --demo] [-h | --help] [-V | --version]
+
+  -c, --config PATH  the configuration file (default: endpoints.json next to the
+                     executable, else in the current directory)
+  --check            check the configuration, print what would be in force, and end
+  --probe            with --check: ask each endpoint for GET v1/models, and say what came back
+  --demo             balance over two built-in fake endpoints; needs no file
+  -h, --help         print this, and end
+  -V, --version      print the version, and end
+
+environment: PORT, HOST (beat the file's `listen`), LOG_LEVEL (error, warn, info, debug),
+LOG_FORMAT (text, json), SSL_CERT_FILE (certificate authorities instead of the built-in ones)";
+
+/// How long the last log lines may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What streams that were still running at the end of the drain get to say so to their clients.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+enum Mode {
+    Serve,
+    Check { probe: bool },
+    Demo,
+    Print(String),
+}
+
+fn main() -> ExitCode {
+    let (mode, path) = match arguments() {
+        Ok(arguments) => arguments,
+        Err(err) => {
+            eprintln!("claude-loadbalancer: {err}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let outcome = match mode {
+        Mode::Print(text) => {
+            println!("{text}");
+            Ok(())
+        }
+        Mode::Check { probe } => check(path, probe),
+        Mode::Serve | Mode::Demo => serve(path, matches!(mode, Mode::Demo)),
+    };
+    logging::flush(LAST_WORDS);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("claude-loadbalancer: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments() -> Result<(Mode, Option<PathBuf>), lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut parser = lexopt::Parser::from_env();
+    let (mut check, mut probe, mut demo, mut path) = (false, false, false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('c') | Long("config") if path.is_none() => path = Some(parser.value()?.into()),
+            Long("check") if !check => check = true,
+            Long("probe") if !probe => probe = true,
+            Long("demo") if !demo => demo = true,
+            Short('h') | Long("help") => return Ok((Mode::Print(USAGE.into()), None)),
+            Short('V') | Long("version") => {
+                let version = format!("claude-loadbalancer {}", env!("CARGO_PKG_VERSION"));
+                return Ok((Mode::Print(version), None));
+            }
+            argument => return Err(argument.unexpected()),
+        }
+    }
+    let mode = match (check, demo) {
+        (true, true) => return Err("--check and --demo do not go together".into()),
+        (false, _) if probe => return Err("--probe goes with --check".into()),
+        (true, false) => Mode::Check { probe },
+        (false, true) if path.is_some() => return Err("--demo takes no configuration file".into()),
+        (false, true) => Mode::Demo,
+        (false, false) => Mode::Serve,
+    };
+    Ok((mode, path))
+}
+
+fn check(path: Option<PathBuf>, probe: bool) -> Result<(), String> {
+    let config = Config::load(&find(path)?).map_err(|err| err.to_string())?;
+    let roots = upstream::roots()?;
+    print!("{config}");
+    match if probe {
+        probe::probe(&config, &roots)
+    } else {
+        0
+    } {
+        0 => Ok(()),
+        unwell => Err(format!(
+            "{unwell} of {} endpoints did not answer as they should",
+            config.endpoints.len()
+        )),
+    }
+}
+
+fn find(path: Option<PathBuf>) -> Result<PathBuf, String> {
+    path.map_or_else(|| Config::default_path().map_err(|err| err.to_string()), Ok)
+}
+
+/// Serves until a signal ends it.
+fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
+    allocator::keep_a_requests_worth();
+    logging::init()?;
+    let demo = if is_demo {
+        Some(Demo::start().map_err(|err| format!("--demo: {err}"))?)
+    } else {
+        None
+    };
+    let path = if is_demo { None } else { Some(find(path)?) };
+    let config = match (&demo, &path) {
+        (Some(demo), _) => Config::demo(demo.endpoints()),
+        (None, Some(path)) => Config::load(path),
+        (None, None) => unreachable!("without --demo there is a file"),
+    };
+    let config = config.map_err(|err| err.to_string())?;
+    let roots = upstream::roots()?;
+    let (listener, address) = bind(&config.listen)?;
+    if !address.ip().is_loopback() && !config.client_tokens.is_empty() {
+        log::warn!(
+            "listening on a public address: tokens and prompts travel unencrypted unless TLS ends in front of this program"
+        );
+    }
+    let stopped = on_signal()?;
+    let proxy = Proxy::new(&config, roots);
+    let server =
+        Server::start(config.clone(), proxy).map_err(|err| format!("cannot start: {err}"))?;
+    let front =
+        Front::bind(listener, server.clone()).map_err(|err| format!("cannot listen: {err}"))?;
+    if let Some(path) = path {
+        Watch::start(path, config, server.clone()).map_err(|err| format!("cannot start: {err}"))?;
+    }
+    let accepting = {
+        let front = front.clone();
+        thread::Builder::new()
+            .name("accept".into())
+            .spawn(move || front.run())
+            .map_err(|err| format!("cannot start: {err}"))?
+    };
+    log::info!("listening on http://{}", front.address());
+    if let Some(demo) = &demo {
+        println!("{}", demo.hints(&front.address().to_string()));
+    }
+
+    // The sender lives in the signal handler, for ever.
+    let _ = stopped.recv();
+    let drain = server.drain();
+    front.stop();
+    let running = front.busy();
+    log::info!(running = running, seconds = drain.as_secs_f64(); "shutting down: waiting for running requests");
+    let left = front.drain(drain);
+    if left > 0 {
+        log::warn!(requests = left; "drainSeconds are over: ending what still runs");
+        front.abort_all();
+        front.drain(FAREWELL);
+    }
+    let _ = accepting.join();
+    log::info!("bye");
+    Ok(())
+}
+
+fn bind(listen: &Listen) -> Result<(TcpListener, SocketAddr), String> {
+    let place = format!("{}:{}", listen.host, listen.port);
+    let addresses: Vec<_> = (listen.host.trim_matches(['[', ']']), listen.port)
+        .to_socket_addrs()
+        .map_err(|err| format!("listen: {place}: {err}"))?
+        .collect();
+    let listener =
+        TcpListener::bind(&addresses[..]).map_err(|err| format!("listen: {place}: {err}"))?;
+    let address = listener
+        .local_addr()
+        .map_err(|err| format!("listen: {place}: {err}"))?;
+    Ok((listener, address))
+}
+
+/// The first SIGINT or SIGTERM is received here; a second one ends the process at once.
+fn on_signal() -> Result<mpsc::Receiver<()>, String> {
+    let (sender, receiver) = mpsc::channel();
+    let told = AtomicBool::new(false);
+    ctrlc::set_handler(move || {
+        if told.swap(true, Ordering::Relaxed) || sender.send(()).is_err() {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|err| format!("cannot handle signals: {err}"))?;
+    Ok(receiver)
+}
