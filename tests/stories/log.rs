@@ -1,0 +1,206 @@
+//! The log: one line an event, the same fields in the same order, and never in the way of serving.
+
+use std::process::Stdio;
+
+use crate::common::balancer::BINARY;
+use crate::common::prelude::*;
+
+const FIELDS: [&str; 11] = [
+    "method",
+    "path",
+    "status",
+    "endpoint",
+    "attempts",
+    "first_byte_ms",
+    "total_ms",
+    "bytes_out",
+    "stream",
+    "request_id",
+    "upstream_request_id",
+];
+
+fn keys(line: &str) -> Vec<&str> {
+    let known = |word: &&str| FIELDS.contains(word);
+    line.split_whitespace()
+        .filter_map(|word| word.split_once('='))
+        .map(|(key, _)| key)
+        .filter(known)
+        .collect()
+}
+
+fn requests(balancer: &Balancer, n: usize) -> Vec<String> {
+    let is_request = |line: &&String| line.contains(" request ") && line.contains("method=");
+    eventually(&format!("{n} request lines"), || {
+        let lines: Vec<String> = balancer.log().iter().filter(is_request).cloned().collect();
+        (lines.len() >= n).then_some(lines)
+    })
+}
+
+#[test]
+fn a_request_is_one_line_with_its_facts() {
+    let up = Upstream::script([
+        ok("12345").header("request-id", "req_up_1"),
+        stream(&events::message("x")),
+    ]);
+    let balancer = balance(&[&up]).start();
+    balancer.post("/v1/messages?beta=true", "{}");
+    balancer.ask();
+    let lines = requests(&balancer, 2);
+    for fact in [
+        "method=POST",
+        "path=/v1/messages",
+        "status=200",
+        "endpoint=one",
+        "attempts=1",
+        "stream=false",
+        "upstream_request_id=req_up_1",
+    ] {
+        assert!(lines[0].contains(fact), "{fact} in {}", lines[0]);
+    }
+    assert!(lines[1].contains("stream=true"), "{}", lines[1]);
+    assert_eq!(keys(&lines[0]), FIELDS);
+    let (time, rest) = lines[0].split_once(' ').expect("a time first");
+    assert!(
+        time.len() == 24 && time.ends_with('Z') && &time[10..11] == "T",
+        "{time}"
+    );
+    assert!(rest.trim_start().starts_with("INFO"), "{rest}");
+}
+
+#[test]
+fn an_error_of_ours_is_logged_with_the_id_that_the_client_got() {
+    let up = Upstream::always(hang_up());
+    let balancer = balance(&[&up]).start();
+    let id = balancer
+        .ask()
+        .header("request-id")
+        .expect("an id")
+        .to_owned();
+    let line = balancer.logged(&["method=POST", &id]);
+    assert!(line.contains("status=500"), "{line}");
+}
+
+#[test]
+fn a_failover_and_a_rest_are_logged_with_their_cause() {
+    let (a, b) = (
+        Upstream::script([status(429).header("retry-after", "60")]),
+        Upstream::always(ok("{}")),
+    );
+    let balancer = balance(&[&a, &b]).start();
+    balancer.ask();
+    let line = requests(&balancer, 1).remove(0);
+    assert!(
+        line.contains("endpoint=two") && line.contains("attempts=2"),
+        "{line}"
+    );
+    let cause = balancer
+        .log()
+        .into_iter()
+        .filter(|l| l.contains("429") && l.contains("one") && !l.contains("method="))
+        .count();
+    assert!(cause >= 1, "{:?}", balancer.log());
+}
+
+#[test]
+fn a_refused_credential_is_an_error_line() {
+    for code in [401, 403] {
+        let (a, b) = (Upstream::script([status(code)]), Upstream::always(ok("{}")));
+        let balancer = balance(&[&a, &b]).start();
+        balancer.ask();
+        let line = balancer.logged(&["ERROR", "one", &code.to_string()]);
+        assert!(!line.contains("token-one"), "{line}");
+    }
+}
+
+#[test]
+fn no_body_is_logged() {
+    let up = Upstream::script([
+        ok("the answer's words"),
+        api_error(400, "invalid_request_error", "the answer's words"),
+    ]);
+    let balancer = balance(&[&up]).env("LOG_LEVEL", "debug").start();
+    for _ in 0..2 {
+        balancer.post("/v1/messages", "the question's words");
+    }
+    requests(&balancer, 2);
+    assert!(
+        balancer.log().iter().all(|l| !l.contains("words")),
+        "{:?}",
+        balancer.log()
+    );
+}
+
+#[test]
+fn a_path_cannot_forge_a_line() {
+    let up = Upstream::always(status(400).header("request-id", "a b=c\u{e9}"));
+    let balancer = balance(&[&up]).start();
+    balancer.get("/v1/x%0astatus=200%20forged");
+    balancer.get("/v1/x\"y=z");
+    let lines = requests(&balancer, 1);
+    assert_eq!(
+        keys(&lines[0])[..3],
+        ["method", "path", "status"],
+        "{}",
+        lines[0]
+    );
+    assert!(
+        balancer.log().iter().all(|l| l.starts_with("20")),
+        "every line begins with its time: {:?}",
+        balancer.log()
+    );
+}
+
+#[test]
+fn json_lines_hold_the_same_fields() {
+    let up = Upstream::always(ok("12345"));
+    let balancer = balance(&[&up]).env("LOG_FORMAT", "json").start();
+    balancer.ask();
+    let line = balancer.logged(&["\"method\""]);
+    let json: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(
+        (&json["level"], &json["message"], &json["method"]),
+        (&json!("info"), &json!("request"), &json!("POST"))
+    );
+    assert_eq!(
+        (&json["status"], &json["endpoint"], &json["stream"]),
+        (&json!(200), &json!("one"), &json!(false))
+    );
+    assert!(json["time"].as_str().expect("a time").ends_with('Z'));
+    for line in balancer.log() {
+        assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_under_stderr_stops_nothing() {
+    let up = Upstream::always(ok("{}"));
+    let setup = balance(&[&up]);
+    let folder = Folder::new();
+    let file = folder.write("endpoints.json", &setup.json().to_string());
+    // A shell whose stderr is a reader that ends after the first line.
+    let script = r#"exec "$0" -c "$1" 2> >(read -r line; echo "$line" >&3; exec 3>&-) 3>&1"#;
+    let mut command = std::process::Command::new("bash");
+    command
+        .args(["-c", &format!("exec 3>&1; {script}"), BINARY])
+        .arg(file)
+        .env("PORT", "0")
+        .stdin(Stdio::null());
+    let mut balancer = Balancer::launch(command, folder);
+    let line = eventually("the ready line", || {
+        balancer
+            .printed()
+            .into_iter()
+            .find(|l| l.contains("listening on"))
+    });
+    balancer.address = line
+        .split_once("http://")
+        .expect("an address")
+        .1
+        .trim()
+        .parse()
+        .expect("an address");
+    for _ in 0..50 {
+        assert_eq!(balancer.ask().status, 200);
+    }
+    assert!(balancer.is_running());
+}

@@ -1,0 +1,29 @@
+//! What the contract promises, told against the real binary and scripted endpoints. One file for each of its sections.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod affinity;
+mod answers;
+mod broken;
+mod command_line;
+mod configuration;
+mod connections;
+mod cors;
+mod errors;
+mod failover;
+mod forwarding;
+mod gate;
+mod health;
+mod limits;
+mod log;
+mod malformed;
+mod paths;
+mod reload;
+mod rests;
+mod shutdown;
+mod streams;
+mod timeouts;
+mod tls;
+mod tokens;
+mod turns;
