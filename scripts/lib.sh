@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it: sourced, not run. What is started here is stopped at exit.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tmp=$(mktemp -d)
+started=()
+
+finish() {
+  local status=$?
+  if ((${#started[@]})); then
+    kill "${started[@]}" 2>/dev/null || true
+    wait "${started[@]}" 2>/dev/null || true
+  fi
+  rm -rf "$tmp"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+die() {
+  echo "$(basename "$0"): $*" >&2
+  exit 1
+}
+
+# Prints the comment block at the top of a script: that is its help.
+usage() {
+  sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"
+}
+
+# Sets `bin`: $BIN, else a fresh release build, else (no source or no cargo here) the one that lies next to scripts/ or in PATH.
+find_binary() {
+  local name=claude-loadbalancer
+  bin=${BIN:-}
+  if [[ -z $bin && -f $root/Cargo.toml ]] && command -v cargo >/dev/null; then
+    (cd "$root" && cargo build --release --locked --quiet)
+    bin=${CARGO_TARGET_DIR:-target}/release/$name
+    [[ $bin == /* ]] || bin=$root/$bin
+  elif [[ -z $bin && -x $root/$name ]]; then
+    bin=$root/$name
+  elif [[ -z $bin ]]; then
+    bin=$(command -v $name) || die "no binary: set BIN, or install cargo"
+  fi
+  [[ -x $bin ]] || die "$bin is not a program"
+}
+
+# start NAME COMMAND...: in the background, its output in $tmp/NAME.log, its process id in `pid`.
+start() {
+  local log=$tmp/$1.log
+  shift
+  "$@" >"$log" 2>&1 </dev/null &
+  pid=$!
+  started+=("$pid")
+}
+
+# await NAME REGEX: prints the first match of the extended REGEX in the log of NAME; dies when there is none after 15 s.
+await() {
+  local end=$((SECONDS + 15))
+  until grep -m1 -oE -- "$2" "$tmp/$1.log" 2>/dev/null; do
+    ((SECONDS < end)) || die "$1 did not say '$2': $(tail -5 "$tmp/$1.log")"
+    sleep 0.05
+  done
+}
