@@ -44,6 +44,8 @@ fn a_request_is_one_line_with_its_facts() {
     ]);
     let balancer = balance(&[&up]).start();
     balancer.post("/v1/messages?beta=true", "{}");
+    // A line is written when its answer has ended, which the client may know a moment before.
+    requests(&balancer, 1);
     balancer.ask();
     let lines = requests(&balancer, 2);
     for fact in [
