@@ -5,10 +5,18 @@
 
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
-use std::time::SystemTime;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, sendmsg};
 
 use ureq::http::header::{self, HeaderMap};
 use ureq::http::{Response, StatusCode};
+
+/// How often, within the time that a client may be silent, a write is tried again.
+const LOOKS: u32 = 16;
 
 /// Tells a client that expects it that its body is wanted.
 pub fn interim(stream: &TcpStream) -> io::Result<()> {
@@ -185,15 +193,52 @@ fn chunk_head(size: usize, buf: &mut [u8; 18]) -> &[u8] {
     &buf[..used]
 }
 
-fn write_all(mut stream: &TcpStream, mut slices: &mut [IoSlice]) -> io::Result<()> {
+/// A blocking write would hide the silence: its clock starts anew with each piece that the kernel's buffer still takes.
+/// So each write takes what goes at once, and silence is the time since the last byte went.
+fn write_all(stream: &TcpStream, mut slices: &mut [IoSlice]) -> io::Result<()> {
     IoSlice::advance_slices(&mut slices, 0);
+    let mut silent_since = None;
     while !slices.is_empty() {
-        match stream.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
+        match sendmsg::<()>(
+            stream.as_raw_fd(),
+            slices,
+            &[],
+            MsgFlags::MSG_DONTWAIT,
+            None,
+        ) {
+            Ok(written) => {
+                IoSlice::advance_slices(&mut slices, written);
+                silent_since = None;
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let since = *silent_since.get_or_insert_with(Instant::now);
+                wait_for_room(stream, since)?;
+            }
+            Err(err) => return Err(err.into()),
         }
     }
     Ok(())
+}
+
+/// Waits until another write is worth a try.
+///
+/// # Errors
+/// `TimedOut` when the client has been silent for the socket's write timeout.
+fn wait_for_room(stream: &TcpStream, silent_since: Instant) -> io::Result<()> {
+    let limit = stream.write_timeout()?.unwrap_or(Duration::MAX);
+    let left = limit.saturating_sub(silent_since.elapsed());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    // `poll` reports room only when there is much of it. A slow client's little shows when a write is tried.
+    let step = left.min(limit / LOOKS).max(Duration::from_millis(1));
+    let timeout = PollTimeout::try_from(step).unwrap_or(PollTimeout::MAX);
+    match poll(
+        &mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)],
+        timeout,
+    ) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(err) => Err(err.into()),
+    }
 }

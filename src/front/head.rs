@@ -12,7 +12,7 @@ use super::request::{Fault, bad};
 use crate::headers::lists;
 
 /// Largest head, in bytes, and most header lines in it.
-const MAX_HEAD: usize = 64 << 10;
+pub const MAX_HEAD: usize = 64 << 10;
 const MAX_LINES: usize = 128;
 
 const HEAD_TOO_LARGE: Fault = Fault::Refused(

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 use ureq::http::StatusCode;
 
-use super::head::{Framing, Head, Scan, parse};
+use super::head::{Framing, Head, MAX_HEAD, Scan, parse};
 use super::memory::Charge;
 
 /// First read of a head: Claude Code's is about 2 KiB.
@@ -79,7 +79,9 @@ impl<'a> Input<'a> {
 
     /// Reads what the client still sends and forgets it, until it ends or `deadline`.
     pub fn discard(&mut self, deadline: Instant) {
-        let mut waste = vec![0; BODY_STEP];
+        self.bytes = Vec::new();
+        self.used = 0;
+        let mut waste = vec![0; HEAD_ROOM];
         while Instant::now() < deadline
             && matches!(receive(self.stream, &mut waste, deadline), Ok(1..))
         {}
@@ -111,7 +113,11 @@ impl<'a> Input<'a> {
                 self.bytes.drain(..self.used);
                 self.used = 0;
             }
-            match self.fill(HEAD_ROOM.max(self.bytes.len()), deadline) {
+            // Doubles, and ends one byte behind the limit, where `find_end` refuses it.
+            let room = HEAD_ROOM
+                .max(self.bytes.len())
+                .min(MAX_HEAD + 1 - self.bytes.len());
+            match self.fill(room, deadline) {
                 Ok(0) => return Err(Fault::Gone),
                 Ok(_) => {}
                 Err(err) if err.kind() == io::ErrorKind::TimedOut => return Err(TOO_LATE),
@@ -255,6 +261,7 @@ impl<'a> Input<'a> {
     /// One read of at most `room` bytes. 0: the client sends no more.
     fn fill(&mut self, room: usize, deadline: Instant) -> io::Result<usize> {
         let length = self.bytes.len();
+        self.bytes.reserve_exact(room);
         self.bytes.resize(length + room, 0);
         let more = receive(self.stream, &mut self.bytes[length..], deadline);
         self.bytes

@@ -223,6 +223,22 @@ fn a_client_that_waits_for_its_answer_is_not_idle() {
 }
 
 #[test]
+fn what_the_kernel_takes_for_a_client_does_not_prolong_its_silence() {
+    let up = Upstream::always(ok("x".repeat(64 << 20)));
+    let balancer = balance(&[&up]).set("clientSeconds", 2).start();
+    let mut client = balancer.client();
+    let start = Instant::now();
+    client.send(Request::message().bytes());
+    // Nobody reads. The line is written when the worker has given up.
+    balancer.logged(&["method=POST", "client gone"]);
+    let held = start.elapsed();
+    assert!(
+        held < Duration::from_secs(4),
+        "twice clientSeconds: {held:?}"
+    );
+}
+
+#[test]
 fn a_client_that_does_not_take_its_answer_is_left_after_client_seconds() {
     let up = Upstream::script([by_hand()]);
     let balancer = balance(&[&up])
