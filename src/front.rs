@@ -42,7 +42,7 @@ const STACK: usize = 128 << 10;
 const OTHER_DESCRIPTORS: u64 = 24;
 /// A new client gets this long to begin its request before others may take its place.
 const FRESH: Duration = Duration::from_millis(100);
-/// A client that has begun a request and does not go on gets this long.
+/// A client that has begun a request and does not go on gets this long, and one that was refused to read so.
 const SLOW: Duration = Duration::from_secs(1);
 /// How often a full front looks again whether there is room.
 const RETRY: Duration = Duration::from_millis(10);
@@ -226,21 +226,30 @@ impl Front {
         }
     }
 
-    /// New connections are refused from now on; those that are open go on.
-    pub fn stop(&self) {
+    /// New connections are refused from now on; those that are open go on. Those that the kernel has taken and we have
+    /// not are open to their clients, which may have sent a request: they are taken, as far as there is room.
+    pub fn stop(self: &Arc<Front>) {
         self.stopping.store(true, Ordering::Release);
+        if self.listener.set_nonblocking(true).is_ok() {
+            while self.lock().connections.len() < self.capacity()
+                && let Ok((stream, _)) = self.listener.accept()
+            {
+                self.start(stream);
+            }
+        }
         // Wakes `accept` (Linux) and closes the port at once.
         let _ =
             nix::sys::socket::shutdown(self.listener.as_raw_fd(), nix::sys::socket::Shutdown::Both);
         self.closed.notify_all();
     }
 
-    /// Connections with a request that is being read or served.
+    /// Connections with a request that is being read or served, or may just be on its way.
     pub fn busy(&self) -> usize {
+        let now = Instant::now();
         self.lock()
             .connections
             .values()
-            .filter(|connection| connection.is_busy())
+            .filter(|connection| connection.idle_since(now, FRESH, SLOW).is_none())
             .count()
     }
 

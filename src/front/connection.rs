@@ -43,7 +43,7 @@ struct State {
 enum Phase {
     /// Nothing has come yet.
     Fresh,
-    /// Between two requests, or on its way out.
+    /// Between two requests.
     Idle,
     /// A head has begun.
     Head,
@@ -55,6 +55,8 @@ enum Phase {
     Served,
     /// The answer has ended; the connection may serve another request, or not.
     Answered { keep: bool },
+    /// It was refused while it may be sending, and gets the time to read why.
+    Refused,
 }
 
 impl Connection {
@@ -103,21 +105,14 @@ impl Connection {
         }
     }
 
-    pub fn is_busy(&self) -> bool {
-        matches!(
-            self.lock().phase,
-            Phase::Body | Phase::Queued | Phase::Served
-        )
-    }
-
     /// Since when nobody uses the connection; `None` while somebody does. A client gets the time `fresh` to begin its
-    /// first request and `slow` to go on with a head.
+    /// first request and `slow` to go on with a head or to read why it was refused.
     pub fn idle_since(&self, now: Instant, fresh: Duration, slow: Duration) -> Option<Instant> {
         let state = self.lock();
         let grace = match state.phase {
             Phase::Fresh => fresh,
             Phase::Idle | Phase::Answered { .. } => Duration::ZERO,
-            Phase::Head => slow,
+            Phase::Head | Phase::Refused => slow,
             Phase::Body | Phase::Queued | Phase::Served => return None,
         };
         (now.saturating_duration_since(state.since) >= grace).then_some(state.since)
@@ -188,7 +183,7 @@ pub fn serve(connection: &Arc<Connection>, front: &Arc<Front>) {
             Next::Again => {}
             Next::Close => return,
             Next::Linger => {
-                connection.enter(Phase::Idle);
+                connection.enter(Phase::Refused);
                 connection.shut(Shutdown::Write);
                 return input.discard(Instant::now() + LINGER);
             }

@@ -111,6 +111,45 @@ fn what_waits_for_a_worker_is_not_lost_without_a_word() {
     assert_eq!(balancer.exit().code(), Some(0));
 }
 
+/// While the process stands still the kernel takes connections in its stead.
+#[test]
+fn who_was_let_in_before_the_signal_gets_an_answer() {
+    let up = Upstream::always(ok("{}"));
+    let mut balancer = balance(&[&up]).start();
+    balancer.signal(Signal::SIGSTOP);
+    let request = Request::message().body(vec![b'x'; 40 << 10]);
+    let mut clients: Vec<Client> = (0..40).map(|_| balancer.client()).collect();
+    for client in &mut clients {
+        client.send(request.bytes());
+    }
+    balancer.signal(Signal::SIGTERM);
+    balancer.signal(Signal::SIGCONT);
+    for client in &mut clients {
+        let answer = client.answer();
+        if answer.status != 200 {
+            answer.own_error(503, "overloaded_error");
+        }
+        assert_ne!(client.ending(), Ending::Open);
+    }
+    assert_eq!(balancer.exit().code(), Some(0));
+}
+
+#[test]
+fn who_only_begins_a_request_holds_the_end_up_for_a_second_at_most() {
+    let up = Upstream::always(ok("{}"));
+    let mut balancer = balance(&[&up]).start();
+    let mut silent = balancer.client();
+    let mut slow = balancer.client();
+    slow.ask(&Request::new("GET", "/health"));
+    slow.send("POST /v1/messages HTTP/1.1\r\nhost: x");
+    let start = Instant::now();
+    balancer.signal(Signal::SIGTERM);
+    assert_eq!(balancer.exit().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5), "not drainSeconds");
+    assert_ne!(silent.ending(), Ending::Open);
+    assert_ne!(slow.ending(), Ending::Open);
+}
+
 #[test]
 fn the_drain_ends_after_drain_seconds() {
     let up = Upstream::by_hand();
