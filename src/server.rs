@@ -310,3 +310,6 @@ fn open_tiny_http() -> io::Result<(&'static tiny_http::Server, UnixStream)> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
