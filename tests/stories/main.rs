@@ -6,6 +6,7 @@ mod common;
 mod affinity;
 mod answers;
 mod broken;
+mod clock;
 mod command_line;
 mod configuration;
 mod connections;
