@@ -1,6 +1,7 @@
 //! The memory that request bodies take, all together.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const LARGEST_BODIES: usize = 64;
 /// A body up to this size is never refused: small requests are served while large ones fill the rest.
 const SMALL: usize = 64 << 10;
+/// Where Linux shows control groups.
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// A bound on the bytes of all request bodies that are held at the same time.
 pub struct Memory {
@@ -74,10 +77,22 @@ fn machine() -> Option<usize> {
             .ok()?
             .checked_mul(1024)
     });
-    let group = fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    [total, group].into_iter().flatten().min()
+    let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = groups(&group)
+        .filter_map(|path| {
+            fs::read_to_string(Path::new(CGROUPS).join(path).join("memory.max")).ok()
+        })
+        .filter_map(|text| text.trim().parse().ok());
+    total.into_iter().chain(groups).min()
+}
+
+/// The folders of a process's control group and of those around it, from what /proc tells of it (cgroups(7), version 2):
+/// a systemd unit's `MemoryMax` is in the innermost, a container's limit in the outermost that it sees.
+fn groups(proc: &str) -> impl Iterator<Item = &Path> {
+    let own = proc.lines().find_map(|line| line.strip_prefix("0::"));
+    Path::new(own.unwrap_or("/"))
+        .ancestors()
+        .map(|path| path.strip_prefix("/").unwrap_or(path))
 }
 
 #[cfg(test)]
@@ -98,5 +113,20 @@ mod tests {
         drop(large);
         assert!(memory.charge().grow_to(1 << 20));
         assert_eq!(memory.used.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_limit_may_be_on_any_group_around_the_process() {
+        let check = |proc, expected: &[&str]| {
+            let found: Vec<_> = groups(proc).collect();
+            assert_eq!(found, expected.iter().map(Path::new).collect::<Vec<_>>());
+        };
+        check(
+            "0::/system.slice/x.service\n",
+            &["system.slice/x.service", "system.slice", ""],
+        );
+        check("1:name=systemd:/old\n0::/new\n", &["new", ""]);
+        check("0::/\n", &[""]);
+        check("", &[""]);
     }
 }
