@@ -30,8 +30,7 @@ use crate::config::Config;
 use crate::upstream::Abort;
 pub use connection::Connection;
 pub use head::Head;
-pub use memory::Charge;
-use memory::Memory;
+use memory::{Charge, Memory};
 
 /// Connections that the kernel holds for us until we take them (it caps this at `net.core.somaxconn`, usually 4096).
 const BACKLOG: i32 = 4096;
@@ -115,9 +114,17 @@ impl<'a> Refused<'a> {
     }
 }
 
+/// A request's body, which takes its share of the memory for bodies as long as it is held.
+#[derive(Default)]
+pub struct Body {
+    pub bytes: Vec<u8>,
+    _charge: Option<Charge>,
+}
+
 /// One whole request with its client.
 pub struct Exchange {
-    pub request: Request<Vec<u8>>,
+    /// Who answers it takes it, and drops it when it has an answer: that may last for an hour.
+    pub request: Request<Body>,
     /// HTTP/1.0 knows no chunks.
     pub is_http10: bool,
     /// The client lets the connection stay open after the answer.
@@ -131,8 +138,6 @@ pub struct Exchange {
     pub abort: Arc<Abort>,
     /// When the request had arrived whole.
     pub arrived: Instant,
-    /// The body's share of the memory for bodies, until the exchange ends.
-    pub _charge: Charge,
 }
 
 /// One of the places of those that are served or wait for it.

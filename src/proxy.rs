@@ -3,17 +3,18 @@
 //! One loop picks, sends, judges and delivers; what it calls runs straight through. Which endpoint is next is
 //! `balancer`'s to say, what an outcome means is `failover`'s.
 
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ureq::http::StatusCode;
+use ureq::http::{Request, StatusCode};
 use ureq::tls::RootCerts;
 
 use crate::attempt::{Attempt, Failure, Found, Member, Trial, attempt};
 use crate::balancer::{Balancer, Lease, Pick, Seat, SeatId, Snapshot, Want};
 use crate::config::{Affinity, Config, Endpoint};
 use crate::failover;
-use crate::front::Exchange;
+use crate::front::{Body, Exchange};
 use crate::headers::{self, SESSION_ID};
 use crate::metrics::Metrics;
 use crate::reply::Reply;
@@ -24,6 +25,7 @@ use crate::upstream::{Outgoing, Upstream};
 const TICK: Duration = Duration::from_millis(250);
 /// How long a request waits for the verdict of another one that probes an endpoint after its rest.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
+
 /// Forwards requests to the endpoints.
 pub struct Proxy {
     balancer: Arc<Balancer<Member>>,
@@ -49,7 +51,7 @@ impl Proxy {
     /// Puts a new configuration in force. Requests that are under way are not disturbed.
     pub fn reconfigure(&self, config: &Config) {
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::take(&mut *members);
+        let old = mem::take(&mut *members);
         let member = |endpoint: &Endpoint| {
             let same = old
                 .iter()
@@ -83,9 +85,13 @@ impl Proxy {
     }
 
     /// Serves one request to its end. Returns whether its connection may serve another one.
-    pub fn serve(&self, exchange: &Exchange, config: &Config) -> bool {
-        let mut reply = Reply::new(exchange, config);
-        match self.find(exchange, config, &mut reply) {
+    pub fn serve(&self, exchange: &mut Exchange, config: &Config) -> bool {
+        let request = mem::take(&mut exchange.request);
+        let mut reply = Reply::new(exchange, &request, config);
+        let found = self.find(&request, exchange, config, &mut reply);
+        // From here on nothing is sent again.
+        drop(request);
+        match found {
             Found::Answer(answer, trial) => reply.pass(answer, trial),
             Found::Stream(parts, stream, trial) => reply.pass_stream(&parts, stream, trial),
             Found::Failure(failure) => reply.pass_failure(&failure),
@@ -96,8 +102,13 @@ impl Proxy {
     }
 
     /// Asks one endpoint after the other until one gives an answer that is the client's.
-    fn find(&self, exchange: &Exchange, config: &Config, reply: &mut Reply) -> Found {
-        let request = &exchange.request;
+    fn find(
+        &self,
+        request: &Request<Body>,
+        exchange: &Exchange,
+        config: &Config,
+        reply: &mut Reply,
+    ) -> Found {
         let target = request
             .uri()
             .path_and_query()
@@ -110,13 +121,13 @@ impl Proxy {
             method: request.method(),
             target,
             headers: &headers,
-            body: request.body(),
+            body: &request.body().bytes,
         };
         let mut tried = Vec::new();
         let mut best: Option<Failure> = None;
         let mut last_words = String::new();
         loop {
-            let lease = match self.pick(exchange, config, forward, &tried) {
+            let lease = match self.pick(request, exchange, config, forward, &tried) {
                 Ok(Some(lease)) => lease,
                 Ok(None) => break,
                 Err(found) => return *found,
@@ -152,13 +163,13 @@ impl Proxy {
     /// The next endpoint for a request; `None` when all were tried. Waits where they are busy.
     fn pick(
         &self,
+        request: &Request<Body>,
         exchange: &Exchange,
         config: &Config,
         forward: Forward,
         tried: &[SeatId],
     ) -> Result<Option<Lease<Member>>, Box<Found>> {
-        let session = exchange
-            .request
+        let session = request
             .headers()
             .get(SESSION_ID)
             .and_then(|id| id.to_str().ok());

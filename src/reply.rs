@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use ureq::http::header::{self, HeaderMap, HeaderValue};
-use ureq::http::{Method, StatusCode};
+use ureq::http::{Method, Request, StatusCode, Uri};
 
 use crate::access::Cors;
 use crate::attempt::{Failure, Parts, Trial};
 use crate::config::Config;
 use crate::downstream::{Downstream, Framing};
 use crate::errors::{error, request_id};
-use crate::front::Exchange;
+use crate::front::{Body, Exchange};
 use crate::headers::{self, ACCEL_BUFFERING, REQUEST_ID, SERVED_BY};
 use crate::journal::{CLIENT_GONE, Line};
 use crate::metrics::{Ended, Metrics};
@@ -21,6 +21,9 @@ use crate::usage::{BodyUsage, Usage};
 /// The answer to one exchange. Where a worker panics, dropping it leaves the client a 500 if nothing went out yet.
 pub struct Reply<'a> {
     exchange: &'a Exchange,
+    method: Method,
+    uri: Uri,
+    bytes_in: u64,
     cors: Cors,
     request_id: String,
     /// Endpoints that were asked.
@@ -37,10 +40,13 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    pub fn new(exchange: &'a Exchange, config: &Config) -> Reply<'a> {
+    pub fn new(exchange: &'a Exchange, request: &Request<Body>, config: &Config) -> Reply<'a> {
         Reply {
             exchange,
-            cors: Cors::of(config, exchange.request.headers()),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            bytes_in: request.body().bytes.len() as u64,
+            cors: Cors::of(config, request.headers()),
             request_id: request_id(),
             attempts: 0,
             status: 0,
@@ -99,7 +105,7 @@ impl<'a> Reply<'a> {
         let mut headers = answer.headers().clone();
         self.cors.mark(&mut headers);
         let length = answer.body().len() as u64;
-        let framing = match *self.exchange.request.method() {
+        let framing = match self.method {
             Method::HEAD => Framing::None {
                 announce: Some(length),
             },
@@ -158,8 +164,8 @@ impl<'a> Reply<'a> {
         let now = Instant::now();
         let arrived = self.exchange.arrived;
         let line = Line {
-            method: self.exchange.request.method().as_str(),
-            path: self.exchange.request.uri().path(),
+            method: self.method.as_str(),
+            path: self.uri.path(),
             status: self.status,
             endpoint: &self.endpoint,
             attempts: self.attempts,
@@ -172,12 +178,11 @@ impl<'a> Reply<'a> {
             end: self.end,
         };
         line.log();
-        let bytes_in = self.exchange.request.body().len() as u64;
         metrics.forwarded(
             line.status,
             line.first_byte,
             line.total,
-            bytes_in,
+            self.bytes_in,
             line.bytes_out,
         );
         self.keep
@@ -227,7 +232,7 @@ impl<'a> Reply<'a> {
     }
 
     fn framing(&self, parts: &Parts, length: Option<u64>) -> Framing {
-        let no_body = self.exchange.request.method() == Method::HEAD
+        let no_body = self.method == Method::HEAD
             || matches!(
                 parts.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED

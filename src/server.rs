@@ -129,8 +129,10 @@ impl Server {
         let config = self.config();
         exchange.keep_alive &= !self.draining.load(Ordering::Acquire);
         // A panic costs its own request, which `Proxy::serve` answers as it unwinds, and nothing else.
-        let keep = catch_unwind(AssertUnwindSafe(|| self.proxy.serve(&exchange, &config)))
-            .unwrap_or(false);
+        let keep = catch_unwind(AssertUnwindSafe(|| {
+            self.proxy.serve(&mut exchange, &config)
+        }))
+        .unwrap_or(false);
         drop(exchange);
         connection.finish(keep);
     }

@@ -10,7 +10,9 @@ use ureq::http::{Method, Request, StatusCode, Uri, header};
 
 use super::head::{Framing, Head};
 use super::request::{BODY_TOO_LARGE, CLOSED, Fault, Input, wait_for};
-use super::{Admission, Exchange, Front, Host, Judgement, QUEUE_FULL, Refused, WAITED_TOO_LONG};
+use super::{
+    Admission, Body, Exchange, Front, Host, Judgement, QUEUE_FULL, Refused, WAITED_TOO_LONG,
+};
 use crate::config::Config;
 use crate::downstream;
 use crate::upstream::Abort;
@@ -267,7 +269,10 @@ fn read_rest(
         Ok(body) => body,
         Err(fault) => return Err((fault, Box::new(head))),
     };
-    let mut request = Request::new(body);
+    let mut request = Request::new(Body {
+        bytes: body,
+        _charge: Some(charge),
+    });
     *request.method_mut() = head.method;
     *request.uri_mut() = Uri::from(head.target);
     *request.headers_mut() = head.headers;
@@ -280,7 +285,6 @@ fn read_rest(
         admission: Admission::default(),
         abort: Arc::default(),
         arrived: Instant::now(),
-        _charge: charge,
     })
 }
 

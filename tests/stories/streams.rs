@@ -264,3 +264,27 @@ fn fifty_kept_connections_are_served_beside_fifty_streams() {
     }
     assert_eq!(balancer.health()["endpoints"][0]["failures"], 0);
 }
+
+#[test]
+fn a_stream_holds_its_prompt_no_longer_than_it_may_be_sent_again() {
+    let up = Upstream::by_hand();
+    let balancer = balance(&[&up]).start();
+    let prompt = Request::message().body(vec![b'x'; 8 << 20]).bytes();
+    let mut streams = Vec::new();
+    for _ in 0..12 {
+        let mut client = balancer.client();
+        client.send(&prompt);
+        let mut call = up.call();
+        call.begin().chunk(message_start());
+        client.head();
+        assert_eq!(client.event(), message_start());
+        streams.push((client, call));
+    }
+    let held = balancer.memory();
+    assert!(held < 64 << 10, "{held} KiB beside 12 prompts of 8 MiB");
+    for (mut client, mut call) in streams {
+        call.chunk(message_stop());
+        call.end();
+        assert_eq!(client.rest(), (message_stop().into_bytes(), true));
+    }
+}
