@@ -15,7 +15,7 @@ use crate::usage::{BodyUsage, StreamUsage, Usage};
 
 /// A piece starts at this size and doubles while the endpoint fills it: an event takes little, a large answer few
 /// system calls.
-const MIN_PIECE: usize = 8 << 10;
+const MIN_PIECE: usize = 4 << 10;
 const MAX_PIECE: usize = 64 << 10;
 
 /// How an answer is about to end.

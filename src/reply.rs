@@ -6,6 +6,7 @@ use ureq::http::header::{self, HeaderMap, HeaderValue};
 use ureq::http::{Method, Request, StatusCode, Uri};
 
 use crate::access::Cors;
+use crate::allocator;
 use crate::attempt::{Failure, Parts, Trial};
 use crate::config::Config;
 use crate::downstream::{Downstream, Framing};
@@ -88,6 +89,7 @@ impl<'a> Reply<'a> {
         let framing = self.framing(parts, None);
         let mut downstream = self.begin(parts, trial.name(), framing);
         let settle = self.settle(trial, parts.status);
+        allocator::give_stack_back();
         let passed = stream.pass(&mut downstream, &self.request_id, settle);
         self.ended(passed, &downstream);
     }

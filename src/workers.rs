@@ -23,6 +23,8 @@ const STACK: usize = 256 << 10;
 const WAITING: usize = 4;
 /// A worker that nobody has needed for so long ends.
 const RETIRE: Duration = Duration::from_secs(15);
+/// Workers that end at the same time are gone after this.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// The workers' places.
 pub struct Workers {
@@ -137,7 +139,10 @@ impl Workers {
         state.pool.set_num_threads(started);
         let is_last = state.resting.is_empty();
         drop(state);
+        allocator::give_stack_back();
         if is_last {
+            // Not before the others that end now have.
+            thread::sleep(ENDING);
             allocator::give_back();
         }
         true

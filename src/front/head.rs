@@ -3,6 +3,8 @@
 //! Stricter than the grammar where leniency has let requests be smuggled: one length or one `chunked`, never both; CR LF
 //! only; no folded lines.
 
+use std::mem::MaybeUninit;
+
 use memchr::memchr_iter;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ureq::http::uri::PathAndQuery;
@@ -108,13 +110,15 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Not inlined: a connection's thread waits without the table of lines on its stack.
+#[inline(never)]
 pub fn parse(head: &[u8]) -> Result<Head, Fault> {
     if head.len() > MAX_HEAD {
         return Err(HEAD_TOO_LARGE);
     }
-    let mut lines = [httparse::EMPTY_HEADER; MAX_LINES];
-    let mut request = httparse::Request::new(&mut lines);
-    match request.parse(head) {
+    let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut lines) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(bad("malformed head")),
         Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),

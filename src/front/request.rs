@@ -89,15 +89,21 @@ impl<'a> Input<'a> {
 
     /// Waits for a request's first byte. Nothing is held in memory meanwhile.
     pub fn wait(&mut self, deadline: Instant) -> Result<(), Fault> {
-        if self.has_more() {
-            return Ok(());
+        while !self.has_more() {
+            self.bytes = Vec::new();
+            self.used = 0;
+            match self.fill(HEAD_ROOM, Instant::now()) {
+                Ok(1..) => return Ok(()),
+                Err(err) if err.kind() == io::ErrorKind::TimedOut => {}
+                _ => return Err(Fault::Gone),
+            }
+            self.bytes = Vec::new();
+            match wait_for(self.stream, PollFlags::POLLIN, deadline) {
+                Ok(ready) if !ready.is_empty() => {}
+                _ => return Err(Fault::Gone),
+            }
         }
-        self.bytes = Vec::new();
-        self.used = 0;
-        match self.fill(HEAD_ROOM, deadline) {
-            Ok(more) if more > 0 => Ok(()),
-            _ => Err(Fault::Gone),
-        }
+        Ok(())
     }
 
     /// Reads a head of which at least one byte is here.
@@ -278,8 +284,7 @@ fn receive(stream: &TcpStream, buf: &mut [u8], deadline: Instant) -> io::Result<
             Err(Errno::EINTR) => continue,
             done => return Ok(done?),
         }
-        let ready = wait_for(stream, PollFlags::POLLIN, deadline)?;
-        if ready.is_empty() {
+        if Instant::now() >= deadline || wait_for(stream, PollFlags::POLLIN, deadline)?.is_empty() {
             return Err(io::ErrorKind::TimedOut.into());
         }
     }

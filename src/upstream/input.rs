@@ -1,7 +1,7 @@
 //! The bytes of an answer that have come and are not yet used.
 
 /// Input starts here and doubles while reads fill it: an event takes one read, a large answer few.
-pub const MIN_INPUT: usize = 8 << 10;
+pub const MIN_INPUT: usize = 4 << 10;
 const MAX_INPUT: usize = 64 << 10;
 /// Bytes that have come and are not yet used.
 #[derive(Debug, Default)]
