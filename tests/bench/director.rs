@@ -388,6 +388,9 @@ fn field(options: &Options) -> Result<Vec<Kind>, Failure> {
             None => eprintln!("bench: {name} is not installed: no comparison with it"),
         }
     }
+    if options.floor {
+        field.push(Kind::Floor(env::current_exe()?));
+    }
     Ok(field)
 }
 

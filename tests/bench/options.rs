@@ -15,6 +15,7 @@ usage: bench [OPTION...] BINARY
   --quick           2 minutes instead of 15: short windows, no HAProxy, one round of what takes long
   --only NAME       this measure only; may be given again (--list names them)
   --against BINARY  compare two builds of the balancer with each other instead of with nginx
+  --floor           beside the others, tiny_http and ureq with nothing around them
   --alone           ours only: to watch or profile it
   --rounds N        so many rounds of each measure
   --seconds S       length of a window
@@ -28,6 +29,7 @@ const QUICK: Duration = Duration::from_secs(2 * 60);
 pub struct Options {
     pub binary: PathBuf,
     pub against: Option<PathBuf>,
+    pub floor: bool,
     pub alone: bool,
     pub build: bool,
     pub only: Vec<String>,
@@ -38,12 +40,13 @@ pub struct Options {
 /// None: there is nothing to run.
 pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, Failure> {
     let (mut binary, mut against, mut only) = (None, None, Vec::new());
-    let (mut quick, mut alone, mut build) = (false, false, false);
+    let (mut quick, mut floor, mut alone, mut build) = (false, false, false, false);
     let (mut rounds, mut seconds) = (None, None);
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("quick") => quick = true,
+            Long("floor") => floor = true,
             Long("alone") => alone = true,
             Long("build") => build = true,
             Long("only") => only.push(parser.value()?.string()?),
@@ -84,6 +87,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
     Ok(Some(Options {
         binary,
         against,
+        floor,
         alone,
         build,
         only,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Uid;
 
 use crate::Failure;
+use crate::params::Params;
 use crate::warden::{Program, Warden};
 
 /// How long a balancer may take to serve its first request.
@@ -31,6 +32,8 @@ pub enum Kind {
     Ours(PathBuf),
     Nginx(PathBuf),
     Haproxy(PathBuf),
+    /// This program as `floor`.
+    Floor(PathBuf),
 }
 
 /// What a measure needs of a balancer.
@@ -77,6 +80,7 @@ impl Kind {
             Kind::Ours(binary) => ours(binary, &setup, port, endpoints, folder)?,
             Kind::Nginx(binary) => nginx(binary, &setup, port, endpoints, folder)?,
             Kind::Haproxy(binary) => haproxy(binary, &setup, port, endpoints, folder)?,
+            Kind::Floor(binary) => floor(binary, &setup, port, endpoints),
         };
         let complaints = folder.join("complaints");
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -112,11 +116,12 @@ impl Kind {
             Kind::Ours(_) => "against",
             Kind::Nginx(_) => "nginx",
             Kind::Haproxy(_) => "haproxy",
+            Kind::Floor(_) => "floor",
         }
     }
 
     pub fn binary(&self) -> &Path {
-        let (Kind::Ours(path) | Kind::Nginx(path) | Kind::Haproxy(path)) = self;
+        let (Kind::Ours(path) | Kind::Nginx(path) | Kind::Haproxy(path) | Kind::Floor(path)) = self;
         path
     }
 
@@ -250,6 +255,16 @@ listen bench
     let mut command = Command::new(binary);
     command.arg("-q").arg("-db").arg("-f").arg(path);
     Ok(command)
+}
+
+fn floor(binary: &Path, setup: &Setup, port: u16, endpoints: &[u16]) -> Command {
+    let params = Params::default()
+        .with("port", port)
+        .with("workers", setup.workers.unwrap_or(256))
+        .with("endpoints", join(endpoints, u16::to_string, ","));
+    let mut command = Command::new(binary);
+    command.arg("floor").args(params.arguments());
+    command
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Failure> {
