@@ -27,8 +27,8 @@ use super::call::Call;
 use super::input::{Input, MIN_INPUT};
 use super::lookup::Lookup;
 
-/// Body bytes that are gathered before they are written. Claude Code's usual request goes out in two writes.
-pub const OUTPUT: usize = 64 << 10;
+/// Body bytes that are gathered before they are written. Claude Code's usual request goes out in one write.
+pub const OUTPUT: usize = 128 << 10;
 /// Below this there is no point in asking for more to gather.
 const MIN_OUTPUT_LEFT: usize = 512;
 
