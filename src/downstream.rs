@@ -149,8 +149,11 @@ impl<'a> Downstream<'a> {
     }
 
     /// The body will not be complete, and the client must be able to tell: where its framing cannot say so, the
-    /// connection is reset. The caller closes it.
+    /// connection is reset. The caller closes it. The head goes out even where no byte of the body has come: a close without
+    /// one looks like a kept connection that has ended, and many a client sends its request again then.
     pub fn cut(&mut self) {
+        // One that takes nothing has gone.
+        let _ = self.send(b"", b"");
         if self.framing == Framing::UntilClose {
             // With unsent data discarded the kernel ends the connection with RST instead of FIN.
             let linger = nix::libc::linger {

@@ -200,7 +200,13 @@ fn a_compressed_stream_that_breaks_is_cut_so_that_the_client_can_tell() {
 fn a_body_that_breaks_is_cut_so_that_the_client_can_tell() {
     let length = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"half\":";
     let chunked = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{\"half\":\r\n";
+    // A close without a head would look like a kept connection that had ended, and many a client sends again then.
+    let bare =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     for reply in [
+        raw(bare),
+        raw([bare, "no chunk at all\r\n"].concat()),
+        raw(length.split_inclusive("\r\n\r\n").next().expect("a head")),
         raw(length),
         raw(length).reset(),
         raw(length).stall(),
