@@ -9,6 +9,7 @@
 //! that wait idle longest are closed, and new ones wait in the kernel's backlog.
 
 mod connection;
+mod conversation;
 mod head;
 mod memory;
 mod request;
@@ -342,7 +343,7 @@ impl Front {
                 .name("client".into())
                 .stack_size(STACK)
                 .spawn(move || {
-                    connection::serve(&for_thread, &front);
+                    conversation::serve(&for_thread, &front);
                     front.forget(id);
                 });
             match spawned {
