@@ -20,7 +20,7 @@ use crate::allocator;
 /// A worker's stack. TLS and JSON are its deepest calls.
 const STACK: usize = 256 << 10;
 /// So many wait for requests at the same time: one that comes back from a request joins them without a sleep.
-const WAITING: usize = 4;
+pub const WAITING: usize = 4;
 /// A worker that nobody has needed for so long ends.
 const RETIRE: Duration = Duration::from_secs(15);
 /// Workers that end at the same time are gone after this.
