@@ -107,3 +107,19 @@ fn a_stale_connection_under_tls_costs_nothing() {
     assert_eq!(balancer.ask().text(), "2");
     assert_eq!(balancer.endpoint(0)["failures"], 0);
 }
+
+#[test]
+fn a_second_connection_goes_on_with_the_first_ones_session() {
+    let identity = Identity::new(&["localhost"]);
+    let up = Upstream::secure(&identity, []);
+    let balancer = trusting(&identity, &[&up]).start();
+    assert_eq!(balancer.ask().status, 200);
+    assert_eq!((up.connections(), identity.resumed()), (1, 0));
+    for more in 1..=3 {
+        balancer.settle();
+        up.close_idle();
+        assert_eq!(balancer.ask().status, 200);
+        assert_eq!((up.connections(), identity.resumed()), (1 + more, more));
+    }
+    assert_eq!(balancer.endpoint(0)["failures"], 0);
+}
