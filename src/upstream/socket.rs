@@ -29,6 +29,9 @@ use super::lookup::Lookup;
 
 /// Body bytes that are gathered before they are written. Claude Code's usual request goes out in one write.
 pub const OUTPUT: usize = 128 << 10;
+/// Bytes that ureq may leave unused while it asks for more. Only a line makes it wait for its end: a head of at most
+/// `MAX_HEAD`, a chunk's size, a trailer. It would wait for ever, and everything would be kept for it.
+const MAX_LINE: usize = super::MAX_HEAD;
 /// Below this there is no point in asking for more to gather.
 const MIN_OUTPUT_LEFT: usize = 512;
 
@@ -195,6 +198,13 @@ impl Transport for Socket {
             self.flush();
         }
         self.output = Vec::new();
+        if self.input.unread().len() > MAX_LINE {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a line of the answer does not end",
+            )
+            .into());
+        }
         let limit = timeout
             .not_zero()
             .map_or_else(|| Call::with(|call| call.patience), |left| *left);

@@ -172,6 +172,18 @@ fn silence_in_the_middle_of_an_event_does_not_tear_it() {
 }
 
 #[test]
+fn a_chunks_line_that_does_not_end_breaks_the_answer() {
+    let start = [message_start()];
+    let long = "x".repeat(200 << 10);
+    for line in [format!("5;{long}"), format!("0\r\ntrailer: {long}")] {
+        // `idleSeconds` is far away: it is not silence that ends this one.
+        let reply = raw(stream_then(&start, line.as_bytes())).stall();
+        let (answer, _) = ask_once(reply, |s| s);
+        breaks_after(&answer, &start);
+    }
+}
+
+#[test]
 fn a_compressed_stream_that_breaks_is_cut_so_that_the_client_can_tell() {
     let pieces: [&[u8]; 2] = [b"\x1f\x8b\x08\0\0\0\0\0", b"\0\x03rest of it"];
     let reply = status(200)
