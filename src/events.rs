@@ -97,7 +97,7 @@ impl Scanner {
         Scanner::with_limit(HOLD_LIMIT)
     }
 
-    fn with_limit(limit: usize) -> Scanner {
+    pub fn with_limit(limit: usize) -> Scanner {
         Scanner {
             limit,
             ..Scanner::default()

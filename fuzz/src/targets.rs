@@ -1,0 +1,6 @@
+pub mod answer;
+pub mod config;
+pub mod events;
+pub mod request;
+pub mod retry_after;
+mod wire;
