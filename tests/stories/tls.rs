@@ -123,3 +123,19 @@ fn a_second_connection_goes_on_with_the_first_ones_session() {
     }
     assert_eq!(balancer.endpoint(0)["failures"], 0);
 }
+
+#[test]
+fn a_chunks_line_that_does_not_end_breaks_the_answer_under_tls_too() {
+    let identity = Identity::new(&["localhost"]);
+    for start in ["5;", "0\r\ntrailer: "] {
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
+        let endless = format!("{head}2\r\nhi\r\n{start}{}", "x".repeat(200 << 10));
+        let up = Upstream::secure(&identity, [raw(endless).stall()]);
+        let balancer = trusting(&identity, &[&up]).start();
+        let answer = balancer.ask();
+        assert_eq!((answer.text(), answer.whole), ("hi", false));
+        balancer.settle();
+        assert_eq!(balancer.endpoint(0)["failures"], 1);
+    }
+}
