@@ -22,7 +22,7 @@
 //! attempt    an attempt, judged and counted        status     /health, /metrics, /
 //! reply      what a worker's client gets
 //! proxy      the attempt loop
-//! workers    which of them wait, how many there are  allocator  what glibc keeps for later
+//! workers    which of them wait, how many there are  allocator  memory kept for later
 //! server     front -> tiny_http -> workers; drain
 //! watch      the configuration file, while we run    demo       two endpoints that are not real
 //! probe      are the endpoints well?
