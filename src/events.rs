@@ -97,6 +97,7 @@ impl Scanner {
         Scanner::with_limit(HOLD_LIMIT)
     }
 
+    /// Holds back at most `limit` bytes instead of [`HOLD_LIMIT`].
     pub fn with_limit(limit: usize) -> Scanner {
         Scanner {
             limit,
