@@ -726,7 +726,8 @@ async def never_reading(run):
                 break
             await asyncio.sleep(0.1)
         answer = await ask(balancer.port)
-        run.expect(freed is not None and freed < 4 + run.within(3) and answer.good, "workers free after clientSeconds (2), in two waves", f"{freed or 25:.1f} s, {most} busy, {answer}")
+        # What the endpoint here writes into 300 sockets takes time of its own, on a busy machine some seconds.
+        run.expect(freed is not None and freed < 4 + run.within(6) and answer.good, "workers free after clientSeconds (2), in two waves", f"{freed or 25:.1f} s, {most} busy, {answer}")
         run.figure(f"one client: free after {single or 20:.1f} s (clientSeconds 2); 300: {most} workers busy at most, all free after {freed or 0:.1f} s, "
                    f"/health within {slowest * 1e3:.0f} ms; {balancer.facts()}")
         for sock in sockets:
@@ -1387,8 +1388,11 @@ async def soak(run):
         run.expect(seen - resets - 2 <= attempts <= seen + 2, f"the attempts that the endpoints saw ({seen}, {resets} broke off at once)", attempts)
         health = await balancer.health()
         run.expect(health.get("inFlight") == 0 and all(e["inFlight"] == 0 for e in health["endpoints"]), "nothing in flight at the end", health)
+        # Workers that nobody needs end after 15 s, and what is free of the heap goes back then.
+        await asyncio.sleep(17)
+        rest = balancer.facts()
         run.figure(f"{run.soak:.0f} s, {sent} requests, {left} that left, {own} malformed, {attempts:.0f} attempts, {len(bad)} failures; "
-                   f"early {first}; late {last}; at rest {after}")
+                   f"early {first}; late {last}; at its end {after}; at rest {rest}")
 
 
 async def run_check(run, name, limit):
