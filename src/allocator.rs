@@ -5,15 +5,16 @@
 use std::ptr;
 
 /// A request of Claude Code's size takes and gives back some 200 KiB, a long session's 3 MiB. With glibc's defaults
-/// (128 KiB) each one returns its memory to the kernel and faults it in again. And four heaps do for all threads: each
-/// of the usual eight a core would keep what its own busiest moment took.
+/// (128 KiB) each one returns its memory to the kernel and faults it in again. And all threads share one heap, where
+/// glibc would make eight a core: each would keep what its own busiest moment took, as [`give_back`] can give back the
+/// end of the first one only.
 pub fn keep_a_requests_worth() {
     #[cfg(target_env = "gnu")]
     // SAFETY: called once, before any other thread is started.
     unsafe {
         nix::libc::mallopt(nix::libc::M_TRIM_THRESHOLD, 8 << 20);
         nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, 4 << 20);
-        nix::libc::mallopt(nix::libc::M_ARENA_MAX, 4);
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1);
     }
 }
 
