@@ -117,8 +117,8 @@ mod tests {
         let mut map = HeaderMap::new();
         for (name, value) in lines {
             map.append(
-                name.parse::<HeaderName>().unwrap(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+                name.parse::<HeaderName>().expect("a header name"),
+                HeaderValue::from_bytes(value.as_bytes()).expect("a header value"),
             );
         }
         map

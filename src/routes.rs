@@ -66,7 +66,7 @@ mod tests {
 
     fn check(method: &str, path: &str, expected: Route) {
         assert_eq!(
-            route(&method.parse().unwrap(), path),
+            route(&method.parse().expect("a method"), path),
             expected,
             "{method} {path}"
         );
