@@ -21,6 +21,7 @@ const HEAD_TOO_LARGE: Fault = Fault::Refused(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "the request's head is over 64 KiB or 128 header lines",
 );
+
 /// A request's head.
 #[derive(Debug)]
 pub struct Head {
