@@ -115,7 +115,9 @@ fn a_client_that_leaves_the_queue_costs_no_attempt() {
         (balancer.health()["queued"] == 1).then_some(())
     });
     drop(leaving);
-    thread::sleep(A_WHILE);
+    eventually("its place is free", || {
+        (balancer.health()["queued"] == 0).then_some(())
+    });
     up.henceforth(ok("next"));
     call.answer(ok("{}"));
     assert_eq!(client.answer().status, 200);
@@ -152,9 +154,10 @@ fn a_slow_upload_never_holds_a_worker() {
     let balancer = balance(&[&up]).set("workers", 1).set("queue", 1).start();
     let mut slow: Vec<Client> = (0..5).map(|_| balancer.client()).collect();
     for client in &mut slow {
-        client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n12");
+        client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n");
+        assert_eq!(status_of(&client.head()), 100, "its body is being read");
+        client.send("12");
     }
-    thread::sleep(A_WHILE);
     assert_eq!(balancer.ask().status, 200);
     for client in &mut slow {
         client.send("34");
