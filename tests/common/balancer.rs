@@ -414,6 +414,32 @@ impl Balancer {
         fs::read_dir(self.proc("fd")).expect("it runs").count()
     }
 
+    /// glibc's heaps beside the first one. Each is a reserve of 64 MiB that begins and ends at a multiple of that, of which
+    /// the first part can be written to (`arena.c`: HEAP_MAX_SIZE, new_heap).
+    pub fn further_heaps(&self) -> usize {
+        const RESERVE: usize = 64 << 20;
+        let maps = fs::read_to_string(self.proc("maps")).expect("it runs");
+        let parts: Vec<(usize, usize, &str)> = maps
+            .lines()
+            .map(|line| {
+                let mut words = line.split(' ');
+                let (range, access) = (words.next(), words.next().expect("its access"));
+                let (start, end) = range.and_then(|r| r.split_once('-')).expect("its range");
+                let number = |hex| usize::from_str_radix(hex, 16).expect("an address");
+                (number(start), number(end), access)
+            })
+            .collect();
+        let is_heap = |part: &&[(usize, usize, &str)]| {
+            let (used, free) = (part[0], part[1]);
+            used.2 == "rw-p"
+                && free.2 == "---p"
+                && used.1 == free.0
+                && used.0 % RESERVE == 0
+                && free.1 == used.0 + RESERVE
+        };
+        parts.windows(2).filter(is_heap).count()
+    }
+
     /// Resident memory in KiB.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(self.proc("status")).expect("it runs");

@@ -349,3 +349,15 @@ fn a_large_body_of_a_path_that_is_not_forwarded_does_not_cost_its_size() {
     );
     assert_eq!(balancer.ask().status, 200);
 }
+
+#[test]
+fn all_threads_share_one_heap() {
+    let up = Upstream::by_hand();
+    let balancer = balance(&[&up]).start();
+    let running: Vec<_> = (0..8).map(|_| occupy(&balancer, &up)).collect();
+    assert_eq!(balancer.further_heaps(), 0, "each keeps what it once took");
+    for (mut client, call) in running {
+        call.answer(ok("{}"));
+        assert_eq!(client.answer().status, 200);
+    }
+}
