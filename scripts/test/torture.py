@@ -1374,7 +1374,7 @@ async def soak(run):
         await asyncio.gather(*tasks)
         await balancer.settled(10, 160)
         after = balancer.facts()
-        for key, spare in (("fds", 8), ("threads", 8), ("rss", 2048)):
+        for key, spare in (("fds", 8), ("threads", 8), ("rss", 512)):
             at_first, at_last = getattr(first, key), getattr(last, key)
             run.expect(at_last <= at_first * 1.1 + spare, f"{key} within 10 % of {at_first}", at_last)
         run.expect(not bad, "good answers", f"{len(bad)}: {bad[:2]}")
