@@ -55,9 +55,9 @@ pub mod prelude {
     pub use super::client::{Answer, Client, Request, status_of};
     pub use super::doors::{BlackHole, Refusing};
     pub use super::events;
+    pub use super::eventually;
     pub use super::reply::{Reply, api_error, by_hand, hang_up, ok, raw, status, stream};
     pub use super::secure::Identity;
     pub use super::upstream::{Call, Upstream};
     pub use super::wire::{Ending, Head};
-    pub use super::{A_WHILE, eventually};
 }

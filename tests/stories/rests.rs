@@ -220,7 +220,9 @@ fn there_is_no_herd_after_a_rest() {
             .map(|_| scope.spawn(|| balancer.ask().status))
             .collect();
         let probe = only.call();
-        thread::sleep(A_WHILE);
+        eventually("all have a worker", || {
+            (balancer.health()["inFlight"] == 20).then_some(())
+        });
         assert_eq!(only.count(), 2, "one probe, not twenty");
         only.henceforth(ok("{}"));
         probe.answer(ok("{}"));
