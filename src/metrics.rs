@@ -4,15 +4,16 @@
 //! know anyway (who is up, how long the queue is) is not kept a second time: `scrape` gets it when somebody asks. No
 //! I/O and no clock in here: callers pass `now`.
 
+mod counters;
 mod recent;
 mod scrape;
 
-use std::array;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::usage::Usage;
+use counters::{Causes, Histogram, Statuses};
 use recent::Recent;
 pub use recent::{SLOT, SLOTS, Slot};
 
@@ -277,130 +278,9 @@ impl EndpointMetrics {
     }
 }
 
-/// Counts by HTTP status. What is no status (over 599) counts as 599.
-#[derive(Debug)]
-struct Statuses([AtomicU64; 500]);
-
-impl Default for Statuses {
-    fn default() -> Self {
-        Statuses(array::from_fn(|_| AtomicU64::new(0)))
-    }
-}
-
-impl Statuses {
-    fn add(&self, status: u16) {
-        self.0[usize::from(status.clamp(100, 599)) - 100].fetch_add(1, Relaxed);
-    }
-
-    fn counts(&self) -> Vec<(u16, u64)> {
-        let counts = (100..)
-            .zip(&self.0)
-            .map(|(status, count)| (status, count.load(Relaxed)));
-        counts.filter(|(_, count)| *count > 0).collect()
-    }
-}
-
-/// Counts by cause. The causes are constants of ours, so they are few.
-#[derive(Debug, Default)]
-struct Causes(Mutex<Vec<(&'static str, u64)>>);
-
-impl Causes {
-    fn add(&self, cause: &'static str) {
-        let mut counts = lock(&self.0);
-        match counts.iter_mut().find(|(known, _)| *known == cause) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((cause, 1)),
-        }
-    }
-
-    fn counts(&self) -> Vec<(&'static str, u64)> {
-        lock(&self.0).clone()
-    }
-}
-
-/// Upper bounds in seconds: from a refusal of ours to a long thought's last word.
-const BOUNDS: [f64; 18] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-    120.0, 300.0, 600.0,
-];
-
-/// The library's own histogram takes a lock for each observation.
-#[derive(Debug, Default)]
-struct Histogram {
-    /// One for each bound, and one for what is longer.
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    microseconds: AtomicU64,
-}
-
-impl Histogram {
-    fn observe(&self, time: Duration) {
-        let seconds = time.as_secs_f64();
-        self.buckets[BOUNDS.partition_point(|bound| *bound < seconds)].fetch_add(1, Relaxed);
-        self.microseconds
-            .fetch_add(time.as_micros() as u64, Relaxed);
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn metrics() -> (Arc<Metrics>, Instant) {
-        let now = Instant::now();
-        (Metrics::new(now, SystemTime::UNIX_EPOCH), now)
-    }
-
-    #[test]
-    fn an_endpoint_lives_as_long_as_somebody_holds_it() {
-        let (metrics, now) = metrics();
-        let timeouts =
-            |endpoint: &EndpointMetrics| endpoint.ended[Ended::Timeout.index()].load(Relaxed);
-        let old = metrics.endpoint("one");
-        old.ended(now, Ended::Timeout, None, true);
-        let reloaded = metrics.endpoint("one");
-        drop(old);
-        reloaded.ended(now, Ended::Timeout, None, true);
-        assert_eq!(timeouts(&reloaded), 2);
-        drop(reloaded);
-        assert_eq!(timeouts(&metrics.endpoint("one")), 0);
-        (0..100).for_each(|number| drop(metrics.endpoint(&number.to_string())));
-        assert!(
-            lock(&metrics.endpoints).len() <= 1,
-            "nothing grows with reloads"
-        );
-    }
-
-    #[test]
-    fn outcomes() {
-        fn check(ended: Ended, label: &str) {
-            assert_eq!(Ended::LABELS[ended.index()], label, "{ended:?}");
-        }
-        check(Ended::Status(200), "2xx");
-        check(Ended::Status(304), "3xx");
-        check(Ended::Status(400), "4xx");
-        check(Ended::Status(429), "429");
-        check(Ended::Status(499), "4xx");
-        check(Ended::Status(500), "5xx");
-        check(Ended::Status(529), "529");
-        check(Ended::Status(999), "5xx");
-        check(Ended::Timeout, "timeout");
-        check(Ended::Unreachable, "unreachable");
-        check(Ended::Broken, "broken");
-        check(Ended::ClientGone, "client_gone");
-    }
-
-    #[test]
-    fn odd_values_are_taken() {
-        let (metrics, now) = metrics();
-        let endpoint = metrics.endpoint("one");
-        for status in [0, 99, 600, u16::MAX] {
-            metrics.forwarded(status, Some(Duration::MAX), Duration::ZERO, 0, 0);
-            endpoint.ended(now, Ended::Status(status), Some(Duration::MAX), false);
-        }
-        assert_eq!(metrics.statuses(), [(100, 2), (599, 2)]);
-    }
-}
+mod tests;

@@ -11,7 +11,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSe
 use prometheus_client::metrics::MetricType::{self, Counter, Gauge};
 use prometheus_client::registry::Registry;
 
-use super::{BOUNDS, Ended, Histogram, Load, Metrics, TOKENS};
+use super::counters::{BOUNDS, Histogram};
+use super::{Ended, Load, Metrics, TOKENS};
 use crate::balancer::{EndpointState, Snapshot};
 
 impl Metrics {
