@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::message::PACE;
 use super::*;
 
 const HELLO: &str =
