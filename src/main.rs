@@ -42,32 +42,17 @@
 //!    something.
 //! 9. tiny_http starts no thread and takes no connection after the start.
 
-mod access;
-mod allocator;
-mod attempt;
+mod api;
 mod balancer;
+mod cli;
 mod config;
 mod demo;
 mod downstream;
-mod errors;
-mod events;
-mod failover;
-mod front;
-mod headers;
-mod journal;
-mod logging;
-mod metrics;
-mod probe;
+mod memory;
 mod proxy;
-mod relay;
-mod reply;
-mod routes;
 mod server;
-mod status;
+mod telemetry;
 mod upstream;
-mod usage;
-mod watch;
-mod workers;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
@@ -79,10 +64,10 @@ use std::time::Duration;
 
 use config::{Config, Listen};
 use demo::Demo;
-use front::Front;
+use downstream::listener::Front;
 use proxy::Proxy;
 use server::Server;
-use watch::Watch;
+use server::reload::Watch;
 
 const USAGE: &str = "\
 usage: claude-loadbalancer [-c PATH | --config PATH] [--check [--probe] | --demo] [-h | --help] [-V | --version]
@@ -126,7 +111,7 @@ fn main() -> ExitCode {
         Mode::Check { probe } => check(path, probe),
         Mode::Serve | Mode::Demo => serve(path, matches!(mode, Mode::Demo)),
     };
-    logging::flush(LAST_WORDS);
+    telemetry::logging::flush(LAST_WORDS);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
@@ -170,7 +155,7 @@ fn check(path: Option<PathBuf>, probe: bool) -> Result<(), String> {
     let roots = upstream::roots()?;
     print!("{config}");
     match if probe {
-        probe::probe(&config, &roots)
+        cli::probe::probe(&config, &roots)
     } else {
         0
     } {
@@ -188,8 +173,8 @@ fn find(path: Option<PathBuf>) -> Result<PathBuf, String> {
 
 /// Serves until a signal ends it.
 fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
-    allocator::keep_a_requests_worth();
-    logging::init()?;
+    memory::keep_a_requests_worth();
+    telemetry::logging::init()?;
     let demo = if is_demo {
         Some(Demo::start().map_err(|err| format!("--demo: {err}"))?)
     } else {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use ureq::http::Uri;
+use http::Uri;
 
 use super::document::{Error, Value, quoted};
 use super::secret::{Outside, Secret};

@@ -8,7 +8,7 @@ use ureq::tls::RootCerts;
 
 use super::*;
 use crate::demo::Demo;
-use crate::front::Front;
+use crate::downstream::listener::Front;
 
 /// The server, but for one mistake: it has workers forward whatever comes. Where that is none of the API's paths, the
 /// worker panics.

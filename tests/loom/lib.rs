@@ -22,10 +22,10 @@ extern crate std as real;
 #[path = "../../src/upstream/call.rs"]
 #[allow(dead_code)]
 mod call;
-#[path = "../../src/front/connection.rs"]
+#[path = "../../src/downstream/connection.rs"]
 #[allow(dead_code)]
 mod connection;
-#[path = "../../src/workers.rs"]
+#[path = "../../src/server/workers.rs"]
 mod workers;
 
 mod abort_models;
@@ -36,7 +36,7 @@ use real::boxed::Box;
 use real::sync::Arc;
 use real::sync::atomic::{AtomicUsize, Ordering};
 
-mod allocator {
+mod memory {
     pub fn give_back() {}
     pub fn give_stack_back() {}
 }

@@ -7,7 +7,7 @@ use real::boxed::Box;
 
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::thread::spawn;
-use crate::workers::{WAITING, Workers};
+use crate::server::workers::{WAITING, Workers};
 use crate::{Work, explore, time};
 
 /// tiny_http's queue.

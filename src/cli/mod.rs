@@ -1,0 +1,3 @@
+//! What the command line asks for beside serving.
+
+pub mod probe;

@@ -1,0 +1,130 @@
+//! May this caller come in: client tokens, and the origins that browsers may call from (CORS).
+//!
+//! No I/O in here. Tokens are compared in constant time.
+
+use http::HeaderMap;
+use http::header::{self, HeaderName, HeaderValue};
+use subtle::ConstantTimeEq;
+
+use crate::api::headers::{REQUEST_ID, SERVED_BY};
+use crate::config::{Config, Secret};
+
+/// How long a browser may keep a preflight's answer, in seconds. Browsers cap it themselves (Chromium: 7200).
+const PREFLIGHT_MAX_AGE: &str = "7200";
+const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");
+const EXPOSED: [HeaderName; 3] = [REQUEST_ID, header::RETRY_AFTER, SERVED_BY];
+
+/// Whether the request presents one of `clientTokens`, in `x-api-key` or `Authorization: Bearer`; everybody does where
+/// there are none.
+pub fn is_admitted(config: &Config, headers: &HeaderMap) -> bool {
+    config.client_tokens.is_empty()
+        || presented(headers).any(|token| is_known(&config.client_tokens, token))
+}
+
+fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let keys = headers
+        .get_all("x-api-key")
+        .iter()
+        .map(HeaderValue::as_bytes);
+    let bearers = headers
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .filter_map(|value| {
+            let (scheme, token) = value.as_bytes().split_at_checked("bearer ".len())?;
+            scheme
+                .eq_ignore_ascii_case(b"bearer ")
+                .then(|| token.trim_ascii())
+        });
+    keys.chain(bearers)
+}
+
+/// Looks at every token whatever the outcome: the time taken tells nothing of which one was near.
+fn is_known(tokens: &[Secret], presented: &[u8]) -> bool {
+    tokens
+        .iter()
+        .fold(subtle::Choice::from(0), |found, token| {
+            found | token.expose().as_bytes().ct_eq(presented)
+        })
+        .into()
+}
+
+/// What CORS lets this caller read of an answer.
+#[derive(Clone, Debug, Default)]
+pub struct Cors {
+    allow: Option<HeaderValue>,
+    /// The answer differs from one origin to the next, so caches must keep them apart.
+    varies: bool,
+}
+
+impl Cors {
+    pub fn of(config: &Config, headers: &HeaderMap) -> Cors {
+        if config.allowed_origins.iter().any(|origin| origin == "*") {
+            return Cors {
+                allow: Some(HeaderValue::from_static("*")),
+                varies: false,
+            };
+        }
+        let origin = headers.get(header::ORIGIN);
+        let allowed = origin.filter(|origin| {
+            config
+                .allowed_origins
+                .iter()
+                .any(|known| known.as_bytes() == origin.as_bytes())
+        });
+        Cors {
+            allow: allowed.cloned(),
+            varies: true,
+        }
+    }
+
+    /// Adds the CORS headers of an ordinary answer, `headers` being those that it has already.
+    pub fn mark(&self, headers: &mut HeaderMap) {
+        self.allow_into(headers);
+        if self.allow.is_none() {
+            return;
+        }
+        let mut exposed = String::new();
+        let ratelimits = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("anthropic-ratelimit-"));
+        for name in EXPOSED.iter().chain(ratelimits) {
+            if !exposed.is_empty() {
+                exposed.push(',');
+            }
+            exposed.push_str(name.as_str());
+        }
+        let exposed = HeaderValue::try_from(exposed).expect("header names fit a header value");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+
+    /// The headers of a preflight's answer.
+    pub fn preflight(&self, asked: &HeaderMap) -> HeaderMap {
+        let mut out = HeaderMap::new();
+        self.allow_into(&mut out);
+        if self.allow.is_none() {
+            return out;
+        }
+        out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        out.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static(PREFLIGHT_MAX_AGE),
+        );
+        if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+            out.append(
+                header::VARY,
+                HeaderValue::from_static("access-control-request-headers"),
+            );
+        }
+        out
+    }
+
+    fn allow_into(&self, headers: &mut HeaderMap) {
+        if let Some(origin) = &self.allow {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+        if self.varies {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The text that Prometheus reads.
+
+use super::*;
+use crate::api::usage::Usage;
+use std::time::{Duration, Instant};
+
+fn seat(name: &str) -> EndpointState {
+    EndpointState {
+        name: name.to_owned(),
+        base_url: format!("http://{name}/"),
+        state: "up",
+        resting: Duration::ZERO,
+        cause: None,
+        in_flight: 2,
+        requests: 5,
+        failures: 1,
+    }
+}
+
+#[track_caller]
+fn assert_line(text: &str, line: &str) {
+    assert!(
+        text.lines().any(|found| found == line),
+        "{line} is missing in:\n{text}"
+    );
+}
+
+#[test]
+fn the_text_has_what_was_counted() {
+    let now = Instant::now();
+    let metrics = Metrics::new(now, UNIX_EPOCH + Duration::from_millis(1_700_000_000_250));
+    let one = metrics.endpoint("one");
+    one.ended(
+        now,
+        Ended::Status(200),
+        Some(Duration::from_millis(3)),
+        false,
+    );
+    one.ended(now, Ended::Status(429), None, true);
+    one.ended(now, Ended::ClientGone, None, false);
+    one.rested("rate limited");
+    one.used(Usage {
+        input: 10,
+        output: 20,
+        cache_read: 30,
+        cache_write: 40,
+    });
+    one.used(Usage {
+        input: 1,
+        ..Usage::default()
+    });
+    metrics.forwarded(
+        200,
+        Some(Duration::from_millis(3)),
+        Duration::from_secs(700),
+        100,
+        200,
+    );
+    metrics.forwarded(499, None, Duration::from_micros(1500), 1, 0);
+    metrics.own(401);
+    metrics.own(200);
+    metrics.own(503);
+    metrics.refused("queue full");
+    metrics.reloaded(true);
+    metrics.reloaded(false);
+    metrics.reloaded(false);
+    let mut snapshot = Snapshot {
+        endpoints: vec![seat("one"), seat("q\"\\")],
+        next: 0,
+        all_rest: false,
+    };
+    snapshot.endpoints[1].state = "resting";
+    snapshot.endpoints[1].resting = Duration::from_millis(1500);
+    let load = Load {
+        in_flight: 3,
+        queued: 2,
+        queue: 9,
+        workers: 8,
+        draining: false,
+    };
+    let text = metrics.text(snapshot, load);
+    for line in [
+        "# TYPE claude_loadbalancer_attempts_total counter",
+        "claude_loadbalancer_attempts_total{endpoint=\"one\",outcome=\"2xx\"} 1",
+        "claude_loadbalancer_attempts_total{endpoint=\"one\",outcome=\"429\"} 1",
+        "claude_loadbalancer_attempts_total{endpoint=\"one\",outcome=\"4xx\"} 0",
+        "claude_loadbalancer_attempts_total{endpoint=\"one\",outcome=\"client_gone\"} 1",
+        "claude_loadbalancer_attempts_total{endpoint=\"q\\\"\\\\\",outcome=\"2xx\"} 0",
+        "claude_loadbalancer_rests_total{endpoint=\"one\",cause=\"rate_limited\"} 1",
+        "claude_loadbalancer_tokens_total{endpoint=\"one\",kind=\"input\"} 11",
+        "claude_loadbalancer_tokens_total{endpoint=\"one\",kind=\"cache_write\"} 40",
+        "# TYPE claude_loadbalancer_endpoint_up gauge",
+        "claude_loadbalancer_endpoint_up{endpoint=\"one\"} 1.0",
+        "claude_loadbalancer_endpoint_up{endpoint=\"q\\\"\\\\\"} 0.0",
+        "claude_loadbalancer_endpoint_resting_seconds{endpoint=\"q\\\"\\\\\"} 1.5",
+        "claude_loadbalancer_endpoint_in_flight_requests{endpoint=\"one\"} 2.0",
+        "claude_loadbalancer_requests_total{answer=\"forwarded\",code=\"499\"} 1",
+        "claude_loadbalancer_requests_total{answer=\"own\",code=\"503\"} 1",
+        "claude_loadbalancer_refused_requests_total{cause=\"no_client_token\"} 1",
+        "claude_loadbalancer_refused_requests_total{cause=\"queue_full\"} 1",
+        "claude_loadbalancer_time_to_first_byte_seconds_bucket{le=\"0.0025\"} 0",
+        "claude_loadbalancer_time_to_first_byte_seconds_bucket{le=\"0.005\"} 1",
+        "claude_loadbalancer_time_to_first_byte_seconds_count 1",
+        "claude_loadbalancer_request_duration_seconds_sum 700.0015",
+        "claude_loadbalancer_request_duration_seconds_bucket{le=\"600.0\"} 1",
+        "claude_loadbalancer_request_duration_seconds_bucket{le=\"+Inf\"} 2",
+        "claude_loadbalancer_received_bytes_total 101",
+        "claude_loadbalancer_sent_bytes_total 200",
+        "claude_loadbalancer_queued_requests 2",
+        "claude_loadbalancer_busy_workers 3",
+        "claude_loadbalancer_workers 8",
+        "claude_loadbalancer_config_reloads_total{result=\"success\"} 1",
+        "claude_loadbalancer_config_reloads_total{result=\"failure\"} 2",
+        "process_start_time_seconds 1700000000.25",
+    ] {
+        assert_line(&text, line);
+    }
+    assert!(!text.contains("cause=\"error\"") && !text.contains("EOF"));
+
+    // One that was taken away by a reload.
+    let gone = Snapshot {
+        endpoints: vec![seat("two")],
+        next: 0,
+        all_rest: false,
+    };
+    assert!(!metrics.text(gone, load).contains("\"one\""));
+}
