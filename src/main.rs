@@ -4,43 +4,38 @@
 //! The way of a request:
 //!
 //! ```text
-//! client -> front -> tiny_http -> worker: proxy -> upstream -> endpoint
-//! client <- downstream <- relay <---------------'
+//! client -> listener (downstream) -> tiny_http -> worker: proxy -> balancer, upstream -> endpoint
+//! client <------------- writer (downstream) <--------------'
 //! ```
 //!
-//! Each line imports only from the lines above it:
+//! The rooms. Each imports only from those above it, which `tests/stories/tree.rs` holds true:
 //!
 //! ```text
-//! config     endpoints.json -> a checked Config      headers    what crosses, in which direction
-//! events     a stream's events, as they pass         routes     method and path -> who answers
-//! usage      the tokens they tell of                 logging    one line an event, to stderr
-//! balancer   who is next, who rests                  failover   what an attempt's outcome means
-//! access     client tokens, CORS                     errors     our own errors
-//! metrics    counters                                journal    the log's line for a request
-//! upstream   one attempt at one endpoint             downstream an answer, out to the client
-//! front      connections and requests                relay      a body, from the one to the other
-//! attempt    an attempt, judged and counted        status     /health, /metrics, /
-//! reply      what a worker's client gets
-//! proxy      the attempt loop
-//! workers    which of them wait, how many there are  allocator  memory kept for later
-//! server     front -> tiny_http -> workers; drain
-//! watch      the configuration file, while we run    demo       two endpoints that are not real
-//! probe      are the endpoints well?
-//! main       arguments, start, end
+//! config      endpoints.json -> a checked Config
+//! api         what the Claude API says: headers, errors, events, token counts
+//! balancer    who is next, who is on cooldown; no I/O, no clock
+//! telemetry   the log, its line for each request, the counters
+//! upstream    one call to one endpoint, over ureq
+//! downstream  clients: listener, requests, who may come in, the answer's way out
+//! memory      heap and stack tuning
+//! proxy       the attempt loop, what an outcome means, passing the answer on
+//! server      the hand-over to the workers, own answers, reload, drain
+//! demo        two endpoints that are not real
+//! cli         are the endpoints well?
+//! main        arguments, start, signals, end
 //! ```
 //!
 //! Invariants:
-//! 1. Only `server` names tiny_http; only `upstream` names
-//!    ureq's agent; only `front` reads from a client's socket, and only `downstream` writes an answer to it.
-//! 2. `config`, `headers`, `access`, `balancer`, `failover`, `events` do no network I/O and read no clock.
+//! 1. Only `server/queue` names tiny_http; only `upstream` names ureq; only `downstream` touches a client's socket.
+//! 2. `config`, `api`, `balancer`, `proxy::failover` do no network I/O and read no clock: `now` is an argument.
 //! 3. The balancer's lock lives inside its methods and never spans a network call.
 //! 4. Nothing is tried again once a byte of the answer has gone to the client.
 //! 5. Only an endpoint's faults cost an endpoint; a client that hangs up costs nobody.
-//! 6. After `Config::load` nothing is checked again.
+//! 6. After `Config::load` nothing is checked again; a request is judged once, under one configuration.
 //! 7. A token is a `Secret` from the moment it is read.
-//! 8. No worker ever waits for a client to send something, and none waits longer than `clientSeconds` for it to take
-//!    something.
-//! 9. tiny_http starts no thread and takes no connection after the start.
+//! 8. The listener's thread never blocks but for readiness, and never waits for a worker. No worker ever waits for a client to send
+//!    something, and none waits longer than `clientSeconds` for it to take something.
+//! 9. Threads: the pool, the listener, tiny_http's, the watcher, the log's, name look-ups. None is started by what a client does.
 
 mod api;
 mod balancer;
@@ -59,15 +54,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use config::{Config, Listen};
 use demo::Demo;
-use downstream::listener::Front;
+use downstream::Listener;
 use proxy::Proxy;
 use server::Server;
 use server::reload::Watch;
+use telemetry::metrics::Metrics;
 
 const USAGE: &str = "\
 usage: claude-loadbalancer [-c PATH | --config PATH] [--check [--probe] | --demo] [-h | --help] [-V | --version]
@@ -173,7 +170,8 @@ fn find(path: Option<PathBuf>) -> Result<PathBuf, String> {
 
 /// Serves until a signal ends it.
 fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
-    memory::keep_a_requests_worth();
+    memory::tune();
+    raise_descriptors();
     telemetry::logging::init()?;
     let demo = if is_demo {
         Some(Demo::start().map_err(|err| format!("--demo: {err}"))?)
@@ -188,48 +186,50 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
     };
     let config = config.map_err(|err| err.to_string())?;
     let roots = upstream::roots()?;
-    let (listener, address) = bind(&config.listen)?;
+    let (socket, address) = bind(&config.listen)?;
     if !address.ip().is_loopback() && !config.client_tokens.is_empty() {
         log::warn!(
             "listening on a public address: tokens and prompts travel unencrypted unless TLS ends in front of this program"
         );
     }
     let stopped = on_signal()?;
-    let proxy = Proxy::new(&config, roots);
-    let server =
-        Server::start(config.clone(), proxy).map_err(|err| format!("cannot start: {err}"))?;
-    let front =
-        Front::bind(listener, server.clone()).map_err(|err| format!("cannot listen: {err}"))?;
+    let metrics = Metrics::new(Instant::now(), SystemTime::now());
+    let proxy = Proxy::new(&config, metrics.clone(), roots);
+    let server = Server::start(config.clone(), proxy, metrics)
+        .map_err(|err| format!("cannot start: {err}"))?;
+    let listener =
+        Listener::start(socket, server.clone()).map_err(|err| format!("cannot listen: {err}"))?;
     if let Some(path) = path {
         Watch::start(path, config, server.clone()).map_err(|err| format!("cannot start: {err}"))?;
     }
-    let accepting = {
-        let front = front.clone();
-        thread::Builder::new()
-            .name("accept".into())
-            .spawn(move || front.run())
-            .map_err(|err| format!("cannot start: {err}"))?
-    };
-    log::info!("listening on http://{}", front.address());
+    log::info!("listening on http://{}", listener.address());
     if let Some(demo) = &demo {
-        println!("{}", demo.hints(&front.address().to_string()));
+        println!("{}", demo.hints(&listener.address().to_string()));
     }
 
     // The sender lives in the signal handler, for ever.
     let _ = stopped.recv();
     let drain = server.drain();
-    front.stop();
-    let running = front.busy();
+    let running = listener.stop();
     log::info!(running = running, seconds = drain.as_secs_f64(); "shutting down: waiting for running requests");
-    let left = front.drain(drain);
+    let left = listener.drain(drain);
     if left > 0 {
         log::warn!(requests = left; "drainSeconds are over: ending what still runs");
-        front.abort_all();
-        front.drain(FAREWELL);
+        listener.abort_all();
+        listener.drain(FAREWELL);
     }
-    let _ = accepting.join();
+    listener.end();
     log::info!("bye");
     Ok(())
+}
+
+/// As many descriptors as we may have: each connection takes one, and each attempt. Where that fails, fewer will do.
+fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 fn bind(listen: &Listen) -> Result<(TcpListener, SocketAddr), String> {

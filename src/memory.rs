@@ -1,7 +1,8 @@
-//! Memory that is kept for later, by glibc's allocator and by threads.
+//! Heap and stack tuning: less resident memory, fewer page faults.
 //!
 //! The only `unsafe` in the program: calls that have no safe wrapper. Nothing depends on what they do.
 
+use std::cell::Cell;
 use std::ptr;
 
 /// A request of Claude Code's size takes and gives back some 200 KiB, a long session's 3 MiB. With glibc's defaults
@@ -9,7 +10,7 @@ use std::ptr;
 /// glibc would make eight a core: each would keep what its own busiest moment took, as [`give_back`] can give back the
 /// end of the first one only, and memory would creep up for half an hour. The one lock costs 8 % of CPU where two cores
 /// do nothing but small requests, and nothing that could be measured where they stream.
-pub fn keep_a_requests_worth() {
+pub fn tune() {
     #[cfg(target_env = "gnu")]
     // SAFETY: called once, before any other thread is started.
     unsafe {
@@ -19,23 +20,40 @@ pub fn keep_a_requests_worth() {
     }
 }
 
-/// How far below a worker's waiting its deep calls reach, or a little more: ureq connects from 36 KiB below.
-const DEEP: usize = 64 << 10;
 /// Left alone below [`give_stack_back`], for the call that it makes.
 const NEAR: usize = 1 << 10;
 
-/// Gives back to the kernel what deep calls have left of a worker's stack, when it is about to be shallow for long. That
-/// costs a system call, and a page fault for each page that is used again.
+thread_local! {
+    /// The lowest address of this thread's stack that may be given back; 0 where it is not known.
+    static STACK_END: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Notes where this thread's stack ends, so that [`give_stack_back`] may give back what lies between.
+pub fn note_stack(size: usize) {
+    let here = (&raw const size).addr();
+    // What lies above this frame (thread start, a few hundred bytes) and the guard page are left out.
+    STACK_END.set(here.saturating_sub(size - SPARE));
+}
+
+/// Left alone at a stack's end: what lies above the frame that notes it, rounded up, and a page to round to.
+const SPARE: usize = 16 << 10;
+
+/// Gives back to the kernel what deep calls have left of this thread's stack, when it is about to be shallow for long. That
+/// costs a system call, and a page fault for each page that is used again. Does nothing where [`note_stack`] was not called.
 #[inline(never)]
 pub fn give_stack_back() {
     let here = 0_u8;
-    // SAFETY: what is given back lies below all frames, so nobody looks at it again. It is stack all the same: a worker
-    // has 256 KiB, and is less than 64 KiB deep where it waits.
+    let lowest = STACK_END.get();
+    // SAFETY: what is given back lies below all frames and above the stack's noted end, so nobody looks at it again, and it is this
+    // thread's own.
     unsafe {
-        let page = usize::try_from(nix::libc::sysconf(nix::libc::_SC_PAGESIZE)).unwrap_or(DEEP);
+        let page = usize::try_from(nix::libc::sysconf(nix::libc::_SC_PAGESIZE)).unwrap_or(4096);
         let end = ((&raw const here).addr() - NEAR) & !(page - 1);
-        let start = ptr::without_provenance_mut(end - DEEP);
-        nix::libc::madvise(start, DEEP, nix::libc::MADV_DONTNEED);
+        let start = lowest.next_multiple_of(page);
+        if lowest > 0 && start < end {
+            let start_ptr = ptr::without_provenance_mut(start);
+            nix::libc::madvise(start_ptr, end - start, nix::libc::MADV_DONTNEED);
+        }
     }
 }
 

@@ -7,12 +7,14 @@
 mod affinity;
 mod lease;
 mod round_robin;
+mod snapshot;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use lease::Lease;
 use round_robin::RoundRobin;
+pub use snapshot::{EndpointState, Snapshot};
 
 /// The endpoints, in the file's order, with all that is known of them.
 pub struct Balancer<T> {
@@ -224,7 +226,7 @@ impl<T> Balancer<T> {
         state.waiters -= 1;
     }
 
-    /// How things stand.
+    /// A copy of every endpoint's state.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let state = self.lock();
         let seats = &state.seats;
@@ -330,51 +332,6 @@ fn of_session<T>(
     draws
         .max_by(|(_, a), (_, b)| a.total_cmp(b))
         .map(|(at, _)| at)
-}
-
-/// How the endpoints stand at one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    pub endpoints: Vec<EndpointState>,
-    /// The one that comes next, counted from 0.
-    pub next: usize,
-    pub all_rest: bool,
-}
-
-#[derive(Clone, Debug)]
-pub struct EndpointState {
-    pub name: String,
-    pub base_url: String,
-    /// `up`, `resting` or `full`.
-    pub state: &'static str,
-    pub resting: Duration,
-    /// Why it rests.
-    pub cause: Option<&'static str>,
-    pub in_flight: u32,
-    /// Attempts, and those of them that failed, since the start.
-    pub requests: u64,
-    pub failures: u64,
-}
-
-impl EndpointState {
-    fn of<T>(place: &Place<T>, now: Instant) -> EndpointState {
-        EndpointState {
-            name: place.seat.name.clone(),
-            base_url: place.seat.base_url.clone(),
-            state: match place {
-                _ if place.rests(now) => "resting",
-                _ if place.is_full() => "full",
-                _ => "up",
-            },
-            resting: place
-                .until
-                .map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
-            cause: place.rests(now).then_some(place.cause),
-            in_flight: place.in_flight,
-            requests: place.requests,
-            failures: place.failures,
-        }
-    }
 }
 
 #[cfg(test)]

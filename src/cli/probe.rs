@@ -6,14 +6,13 @@ use std::time::Instant;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
-use ureq::tls::RootCerts;
 
 use crate::api::headers;
 use crate::config::Config;
-use crate::upstream::{Abort, Error, Outgoing, Upstream};
+use crate::upstream::{Abort, Error, Outgoing, Roots, Upstream};
 
 /// Prints a line for each endpoint. Returns how many are not well.
-pub fn probe(config: &Config, roots: &RootCerts) -> usize {
+pub fn probe(config: &Config, roots: &Roots) -> usize {
     let mut unwell = 0;
     for endpoint in &config.endpoints {
         let upstream = Upstream::new(endpoint, config, roots);

@@ -50,7 +50,7 @@ fn defaults() {
         workers: 256,
         queue: 256,
         queue_wait: seconds(30),
-        max_connections: 1024,
+        max_connections: 8192,
         client_tokens: vec![],
         allow_anonymous: false,
         allowed_origins: vec!["*".to_owned()],

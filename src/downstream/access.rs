@@ -77,6 +77,11 @@ impl Cors {
         }
     }
 
+    /// For a caller of whom nothing is known.
+    pub fn of_nobody(config: &Config) -> Cors {
+        Cors::of(config, &HeaderMap::new())
+    }
+
     /// Adds the CORS headers of an ordinary answer, `headers` being those that it has already.
     pub fn mark(&self, headers: &mut HeaderMap) {
         self.allow_into(headers);

@@ -1,4 +1,4 @@
-//! The memory that request bodies take, all together.
+//! The memory that requests take while they are read, wait and are served, all together.
 
 use std::fs;
 use std::path::Path;
@@ -9,58 +9,80 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const LARGEST_BODIES: usize = 64;
 /// A body up to this size is never refused: small requests are served while large ones fill the rest.
 const SMALL: usize = 64 << 10;
+/// Nor is what has come of a head, up to this size: Claude Code's is about 2 KiB.
+const SMALL_HEAD: usize = 4 << 10;
 /// Where Linux shows control groups.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// A bound on the bytes of all request bodies that are held at the same time.
-pub struct Memory {
+pub struct BodyBudget {
     used: AtomicUsize,
     limit: usize,
 }
 
-impl Memory {
+impl BodyBudget {
     /// 64 bodies of `max_body` bytes, but no more than half of the machine's (or its control group's) memory.
-    pub fn for_bodies(max_body: usize) -> Arc<Memory> {
+    pub fn for_bodies(max_body: usize) -> Arc<BodyBudget> {
         let limit = LARGEST_BODIES
             .saturating_mul(max_body)
             .min(machine().unwrap_or(usize::MAX) / 2);
-        Arc::new(Memory {
+        Arc::new(BodyBudget {
             used: AtomicUsize::new(0),
             limit: limit.max(max_body),
         })
     }
 
-    pub fn charge(self: &Arc<Memory>) -> Charge {
+    /// For one body.
+    pub fn charge(self: &Arc<BodyBudget>) -> Charge {
+        self.charge_beyond(SMALL)
+    }
+
+    /// For what a client has sent of its next request.
+    pub fn charge_for_head(self: &Arc<BodyBudget>) -> Charge {
+        self.charge_beyond(SMALL_HEAD)
+    }
+
+    fn charge_beyond(self: &Arc<BodyBudget>, small: usize) -> Charge {
         Charge {
-            memory: self.clone(),
+            budget: self.clone(),
             held: 0,
+            small,
         }
     }
 }
 
-/// What one body holds of it; given back on drop.
+/// What one body, or one head, holds of it; given back on drop.
 pub struct Charge {
-    memory: Arc<Memory>,
+    budget: Arc<BodyBudget>,
     held: usize,
+    /// Never refused, in bytes.
+    small: usize,
 }
 
 impl Charge {
     /// False where the bound does not allow it: nothing has changed then.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.held);
-        let used = self.memory.used.fetch_add(more, Ordering::Relaxed) + more;
-        if used > self.memory.limit && bytes > SMALL {
-            self.memory.used.fetch_sub(more, Ordering::Relaxed);
+        let used = self.budget.used.fetch_add(more, Ordering::Relaxed) + more;
+        if used > self.budget.limit && bytes > self.small {
+            self.budget.used.fetch_sub(more, Ordering::Relaxed);
             return false;
         }
         self.held += more;
         true
     }
+
+    /// Gives back what it holds over `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let less = self.held.saturating_sub(bytes);
+        self.budget.used.fetch_sub(less, Ordering::Relaxed);
+        self.held -= less;
+    }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.memory.used.fetch_sub(self.held, Ordering::Relaxed);
+        self.budget.used.fetch_sub(self.held, Ordering::Relaxed);
     }
 }
 
@@ -101,18 +123,18 @@ mod tests {
 
     #[test]
     fn large_bodies_are_bounded_and_small_ones_are_not() {
-        let memory = Arc::new(Memory {
+        let budget = Arc::new(BodyBudget {
             used: AtomicUsize::new(0),
             limit: 1 << 20,
         });
-        let mut large = memory.charge();
+        let mut large = budget.charge();
         assert!(large.grow_to(1 << 20));
         assert!(!large.grow_to((1 << 20) + 1));
-        assert!(memory.charge().grow_to(SMALL));
-        assert!(!memory.charge().grow_to(SMALL + 1));
+        assert!(budget.charge().grow_to(SMALL));
+        assert!(!budget.charge().grow_to(SMALL + 1));
         drop(large);
-        assert!(memory.charge().grow_to(1 << 20));
-        assert_eq!(memory.used.load(Ordering::Relaxed), 0);
+        assert!(budget.charge().grow_to(1 << 20));
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }
 
     #[test]

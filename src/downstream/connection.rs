@@ -1,166 +1,117 @@
-//! What a client connection's own thread, the worker that answers and the front share.
+//! What the listener's thread and a worker share of a client's connection.
+//!
+//! A connection is the listener's or a worker's, never both's. The worker says "back" and the listener "the client has spoken" under
+//! one lock, so that whoever is second sees it: a worker wakes the listener only where the client has said something meanwhile, or
+//! where the connection is to be closed. Between two quiet requests nobody is woken.
 
-use std::io;
-use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::upstream::Abort;
+use super::bell::Bell;
+use super::socket;
 
-/// One client connection.
+/// One client connection. The socket closes when the last of its owners is done with it.
+#[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    /// Never used twice.
+    number: u64,
+    /// `clientSeconds`: how long the client may leave what we send untaken.
+    patience: Duration,
+    bell: Arc<Bell>,
     state: Mutex<State>,
-    /// Signalled when an answer ends while the connection's thread waits for it.
-    ended: Condvar,
 }
 
+#[derive(Debug, Default)]
 struct State {
-    phase: Phase,
-    since: Instant,
-    abort: Option<Arc<Abort>>,
-    /// The connection's thread waits for the answer's end.
-    awaited: bool,
-    /// The client hung up while its request was served.
-    gone: bool,
+    /// The client has sent something, or has gone, since its request was handed over.
+    has_spoken: bool,
+    /// The worker is done.
+    back: Option<Back>,
 }
 
+/// A connection that a worker has given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Nothing has come yet.
-    Fresh,
-    /// Between two requests.
-    Idle,
-    /// A head has begun.
-    Head,
-    /// A body comes.
-    Body,
-    /// A request waits for a worker.
-    Queued,
-    /// A worker is at it.
-    Served,
-    /// The answer has ended; the connection may serve another request, or not.
-    Answered { keep: bool },
-    /// It was refused while it may be sending, and gets the time to read why.
-    Refused,
+pub struct Back {
+    pub after: After,
+    pub at: Instant,
+}
+
+/// What is to become of a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Another request may follow.
+    Keep,
+    Close,
+    /// The answer was cut where only a reset can tell the client so.
+    Reset,
 }
 
 impl Connection {
-    /// # Errors
-    /// The client has gone already.
-    pub fn new(stream: TcpStream, client_timeout: Duration) -> io::Result<Connection> {
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(client_timeout))?;
-        let state = State {
-            phase: Phase::Fresh,
-            since: Instant::now(),
-            abort: None,
-            awaited: false,
-            gone: false,
-        };
-        Ok(Connection {
+    pub fn new(stream: TcpStream, number: u64, patience: Duration, bell: Arc<Bell>) -> Connection {
+        Connection {
             stream,
-            state: Mutex::new(state),
-            ended: Condvar::new(),
-        })
+            number,
+            patience,
+            bell,
+            state: Mutex::default(),
+        }
     }
 
-    /// Where the answer goes.
-    pub fn stream(&self) -> &TcpStream {
+    /// A worker has answered.
+    pub fn finish(&self, after: After) {
+        if after == After::Close {
+            socket::say_goodbye(&self.stream);
+        }
+        let mut state = self.lock();
+        state.back = Some(Back {
+            after,
+            at: Instant::now(),
+        });
+        let is_awaited = state.has_spoken;
+        drop(state);
+        if is_awaited || after != After::Keep {
+            self.bell.ring(|notes| notes.back.push(self.number));
+        }
+    }
+
+    /// An attempt for this client lacks a descriptor: idle connections are to be closed.
+    pub fn ask_for_room(&self) {
+        self.bell.ring(|notes| notes.make_room = true);
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// A worker has begun with the request.
-    pub fn begin(&self) {
-        self.enter(Phase::Served);
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
-    /// The answer has ended. `keep`: another request may follow; else the client is told that none may.
-    pub fn finish(&self, keep: bool) {
-        let mut state = self.lock();
-        state.phase = Phase::Answered { keep };
-        state.since = Instant::now();
-        state.abort = None;
-        let awaited = state.awaited;
-        drop(state);
-        if awaited {
-            self.ended.notify_all();
-        }
-        if !keep {
-            self.shut(Shutdown::Both);
-        }
-    }
-
-    /// Since when nobody uses the connection; `None` while somebody does. A client gets the time `fresh` to begin its
-    /// first request and `slow` to go on with a head or to read why it was refused.
-    pub fn idle_since(&self, now: Instant, fresh: Duration, slow: Duration) -> Option<Instant> {
-        let state = self.lock();
-        let grace = match state.phase {
-            Phase::Fresh => fresh,
-            Phase::Idle | Phase::Answered { .. } => Duration::ZERO,
-            Phase::Head | Phase::Refused => slow,
-            Phase::Body | Phase::Queued | Phase::Served => return None,
+    /// The connection goes to a worker. `has_spoken`: bytes of a next request are here, or may be.
+    pub(super) fn hand_over(&self, has_spoken: bool) {
+        *self.lock() = State {
+            has_spoken,
+            back: None,
         };
-        (now.saturating_duration_since(state.since) >= grace).then_some(state.since)
     }
 
-    /// The client hung up before its answer had ended.
-    pub fn is_gone(&self) -> bool {
-        self.lock().gone
-    }
-
-    /// Ends the attempt that runs for this client, if one does.
-    pub fn abort(&self) {
-        let abort = self.lock().abort.clone();
-        if let Some(abort) = abort {
-            abort.abort();
-        }
-    }
-
-    pub fn shut(&self, how: Shutdown) {
-        // An error means that it is closed already.
-        let _ = self.stream.shutdown(how);
-    }
-
-    /// The client has hung up: ends what runs for it.
-    pub(super) fn leave(&self) {
-        self.lock().gone = true;
-        self.abort();
-        self.shut(Shutdown::Both);
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        self.lock().phase
-    }
-
-    pub(super) fn since(&self) -> Instant {
-        self.lock().since
-    }
-
-    pub(super) fn queue(&self, abort: &Arc<Abort>) {
-        self.enter(Phase::Queued);
-        self.lock().abort = Some(abort.clone());
-    }
-
-    pub(super) fn enter(&self, phase: Phase) {
+    /// The client has sent something, or has gone. Where a worker still has the connection it will ring.
+    pub(super) fn speak(&self) -> Option<Back> {
         let mut state = self.lock();
-        state.phase = phase;
-        state.since = Instant::now();
+        state.has_spoken = true;
+        state.back.take()
     }
 
-    /// Waits until the answer has ended, `limit` at most.
-    pub(super) fn await_end(&self, limit: Duration) -> Phase {
-        let mut state = self.lock();
-        state.awaited = true;
-        if matches!(state.phase, Phase::Queued | Phase::Served) {
-            state = self
-                .ended
-                .wait_timeout(state, limit)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        state.awaited = false;
-        state.phase
+    /// Whether the worker is done.
+    pub(super) fn take_back(&self) -> Option<Back> {
+        self.lock().back.take()
+    }
+
+    /// Since when the connection is back, without taking it.
+    pub(super) fn back_since(&self) -> Option<Instant> {
+        self.lock().back.map(|back| back.at)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,22 +5,17 @@
 
 use std::mem::MaybeUninit;
 
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode};
 use memchr::memchr_iter;
 
-use super::reader::{Fault, bad};
+use super::refusal::{HEAD_TOO_LARGE, Refusal, UNKNOWN_EXPECTATION, UNKNOWN_VERSION, malformed};
 use crate::api::headers::lists;
 
 /// Largest head, in bytes, and most header lines in it.
 pub const MAX_HEAD: usize = 64 << 10;
 const MAX_LINES: usize = 128;
-
-const HEAD_TOO_LARGE: Fault = Fault::Refused(
-    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    "the request's head is over 64 KiB or 128 header lines",
-);
 
 /// A request's head.
 #[derive(Debug)]
@@ -61,16 +56,16 @@ pub struct Scan {
 
 impl Scan {
     /// Where the head ends, if it is whole.
-    pub fn find_end(&mut self, head: &[u8]) -> Result<Option<usize>, Fault> {
+    pub fn find_end(&mut self, head: &[u8]) -> Result<Option<usize>, Refusal> {
         // Empty lines before a request are passed over (RFC 9112 §2.2).
         if let Some(&first) = head.first()
             && !(is_token(first) || first == b'\r' || first == b'\n')
         {
-            return Err(bad("this is not HTTP/1.1"));
+            return Err(malformed("this is not HTTP/1.1"));
         }
         for at in memchr_iter(b'\n', &head[self.looked..]).map(|at| at + self.looked) {
             if at == 0 || head[at - 1] != b'\r' {
-                return Err(bad("a line of the head ends without CR LF"));
+                return Err(malformed("a line of the head ends without CR LF"));
             }
             let line = &head[self.line_start..at - 1];
             self.line_start = at + 1;
@@ -92,18 +87,15 @@ impl Scan {
     }
 }
 
-fn check_version(request_line: &[u8]) -> Result<(), Fault> {
+fn check_version(request_line: &[u8]) -> Result<(), Refusal> {
     let version = request_line
         .rsplit(|&b| b == b' ')
         .next()
         .unwrap_or_default();
     match version {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(Fault::Refused(
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            "this balancer speaks HTTP/1.1 and HTTP/1.0",
-        )),
-        _ => Err(bad("malformed request line")),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(UNKNOWN_VERSION),
+        _ => Err(malformed("malformed request line")),
     }
 }
 
@@ -111,9 +103,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Not inlined: a connection's thread waits without the table of lines on its stack.
-#[inline(never)]
-pub fn parse(head: &[u8]) -> Result<Head, Fault> {
+pub fn parse(head: &[u8]) -> Result<Head, Refusal> {
     if head.len() > MAX_HEAD {
         return Err(HEAD_TOO_LARGE);
     }
@@ -121,26 +111,26 @@ pub fn parse(head: &[u8]) -> Result<Head, Fault> {
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut lines) {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(bad("malformed head")),
+        Ok(httparse::Status::Partial) => return Err(malformed("malformed head")),
         Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
-        Err(_) => return Err(bad("malformed head")),
+        Err(_) => return Err(malformed("malformed head")),
     }
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
     else {
-        return Err(bad("malformed request line"));
+        return Err(malformed("malformed request line"));
     };
     let mut headers = HeaderMap::with_capacity(request.headers.len());
     for line in request.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes())
-            .map_err(|_| bad("malformed header name"))?;
+            .map_err(|_| malformed("malformed header name"))?;
         let value =
-            HeaderValue::from_bytes(line.value).map_err(|_| bad("malformed header value"))?;
+            HeaderValue::from_bytes(line.value).map_err(|_| malformed("malformed header value"))?;
         headers.append(name, value);
     }
     let is_http10 = minor == 0;
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && !is_http10) {
-        return Err(bad("a request names its host once")); // RFC 9112 §3.2.
+        return Err(malformed("a request names its host once")); // RFC 9112 §3.2.
     }
     let body = framing(&headers, is_http10)?;
     let close = headers
@@ -148,7 +138,7 @@ pub fn parse(head: &[u8]) -> Result<Head, Fault> {
         .iter()
         .any(|value| lists(value, "close"));
     Ok(Head {
-        method: Method::from_bytes(method.as_bytes()).map_err(|_| bad("malformed method"))?,
+        method: Method::from_bytes(method.as_bytes()).map_err(|_| malformed("malformed method"))?,
         target: origin_form(target)?,
         body,
         expects_continue: expects_continue(&headers)? && !is_http10 && body != Framing::Length(0),
@@ -159,29 +149,29 @@ pub fn parse(head: &[u8]) -> Result<Head, Fault> {
 }
 
 /// `GET http://host/path` is the same request as `GET /path` (RFC 9112 §3.2.2).
-fn origin_form(target: &str) -> Result<PathAndQuery, Fault> {
+fn origin_form(target: &str) -> Result<PathAndQuery, Refusal> {
     let path = match target.split_once("://") {
         Some(("http" | "https", rest)) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
         _ => target,
     };
     if !(path.starts_with('/') || path == "*") || path.contains('#') {
-        return Err(bad("malformed request target"));
+        return Err(malformed("malformed request target"));
     }
-    PathAndQuery::try_from(path).map_err(|_| bad("malformed request target"))
+    PathAndQuery::try_from(path).map_err(|_| malformed("malformed request target"))
 }
 
-fn framing(headers: &HeaderMap, is_http10: bool) -> Result<Framing, Fault> {
+fn framing(headers: &HeaderMap, is_http10: bool) -> Result<Framing, Refusal> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Framing::Length(0)),
-        (Some(_), Some(_)) => Err(bad("both content-length and transfer-encoding")),
+        (Some(_), Some(_)) => Err(malformed("both content-length and transfer-encoding")),
         (Some(coding), None) => {
             if is_http10
                 || codings.next().is_some()
                 || !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
             {
-                return Err(bad(
+                return Err(malformed(
                     "unknown transfer-encoding; this balancer takes chunked",
                 ));
             }
@@ -190,10 +180,10 @@ fn framing(headers: &HeaderMap, is_http10: bool) -> Result<Framing, Fault> {
         (None, Some(length)) => {
             let digits = length.as_bytes();
             if lengths.next().is_some() {
-                return Err(bad("more than one content-length"));
+                return Err(malformed("more than one content-length"));
             }
             if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-                return Err(bad("content-length is not a number"));
+                return Err(malformed("content-length is not a number"));
             }
             // More digits than fit are a number all the same, and more than anybody takes.
             let length = length.to_str().ok().and_then(|digits| digits.parse().ok());
@@ -202,14 +192,11 @@ fn framing(headers: &HeaderMap, is_http10: bool) -> Result<Framing, Fault> {
     }
 }
 
-fn expects_continue(headers: &HeaderMap) -> Result<bool, Fault> {
+fn expects_continue(headers: &HeaderMap) -> Result<bool, Refusal> {
     let mut expected = headers.get_all(header::EXPECT).iter();
     match (expected.next(), expected.next()) {
         (None, _) => Ok(false),
         (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        _ => Err(Fault::Refused(
-            StatusCode::EXPECTATION_FAILED,
-            "this balancer knows no expectation but 100-continue",
-        )),
+        _ => Err(UNKNOWN_EXPECTATION),
     }
 }

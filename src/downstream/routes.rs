@@ -24,7 +24,7 @@ pub struct Forward {
     pub first_only: bool,
     /// Its failure says that an endpoint is unwell. Those of `count_tokens`, `GET` and `HEAD` do not: they have limits
     /// of their own at the API, and must not keep messages from an endpoint that serves them.
-    pub may_rest: bool,
+    pub may_cool_down: bool,
 }
 
 /// What `allow` says with [`Route::WrongMethod`].
@@ -38,7 +38,7 @@ pub fn route(method: &Method, path: &str) -> Route {
     if path.starts_with("/v1/") {
         return Route::Forward(Forward {
             first_only: is_under(path, "/v1/messages/batches") || is_under(path, "/v1/files"),
-            may_rest: !matches!(*method, Method::GET | Method::HEAD)
+            may_cool_down: !matches!(*method, Method::GET | Method::HEAD)
                 && path != "/v1/messages/count_tokens",
         });
     }
@@ -72,10 +72,10 @@ mod tests {
         );
     }
 
-    fn forward(first_only: bool, may_rest: bool) -> Route {
+    fn forward(first_only: bool, may_cool_down: bool) -> Route {
         Route::Forward(Forward {
             first_only,
-            may_rest,
+            may_cool_down,
         })
     }
 

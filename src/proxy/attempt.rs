@@ -1,4 +1,4 @@
-//! One attempt: a request is sent to the endpoint of a lease, the outcome judged, and the endpoint made to feel it.
+//! One attempt: a request is sent to the endpoint of a lease, the outcome judged, and the endpoint put on cooldown if it failed.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, StatusCode, header};
 use log::Level;
 
+use super::failover::{self, Outcome, Rests, Verdict};
+use super::relay;
+use super::stream::{Beginning, EventStream};
 use crate::balancer::Lease;
-use crate::config::Config;
-use crate::downstream::listener::Exchange;
-use crate::proxy::failover::{self, Outcome, Rests, Verdict};
-use crate::proxy::relay::{self, Beginning, EventStream};
+use crate::downstream::{Admission, Exchange};
 use crate::telemetry::metrics::{Ended, EndpointMetrics};
-use crate::upstream::{self, Answer, Outgoing, Upstream};
+use crate::upstream::{self, Answer, Outgoing, Reason, Upstream};
 
 /// How much of an answer that sends us on is kept for the client, in bytes, and how long we wait for it. It is an
 /// error's body: some hundred bytes, that come with the head.
@@ -25,35 +25,36 @@ const EXHAUSTED_TRIES: u32 = 40;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// An endpoint with its counters: what a lease gives access to.
-pub struct Member {
+pub struct Target {
     pub upstream: Upstream,
     pub counters: Arc<EndpointMetrics>,
 }
 
-/// How one attempt ended.
-pub enum Attempt {
-    Found(Box<Found>),
+/// What follows from an attempt.
+pub enum Step {
+    Deliver(Box<Delivery>),
     /// The next endpoint gets the request. What is left of the answer, and what to tell the client if there is no
     /// better one.
-    Failed(Option<Failure>, String),
+    TryNext(Option<FailedAnswer>, String),
 }
 
-impl Attempt {
-    fn found(found: Found) -> Attempt {
-        Attempt::Found(Box::new(found))
+impl Step {
+    fn deliver(delivery: Delivery) -> Step {
+        Step::Deliver(Box::new(delivery))
     }
 }
 
 /// What a request's way through the endpoints led to.
-pub enum Found {
+pub enum Delivery {
     /// An answer that goes to the client as it comes.
-    Answer(Answer, Trial),
+    Answer(Answer, Attempt),
     /// The same for an event stream whose first event is here.
-    Stream(Parts, EventStream, Trial),
+    Stream(Parts, EventStream, Attempt),
     /// Every attempt failed: the most telling of their answers.
-    Failure(Failure),
+    Failed(FailedAnswer),
     /// An error of ours.
     Error(StatusCode, String),
+    /// Nobody waits for an answer.
     ClientGone,
 }
 
@@ -64,25 +65,25 @@ pub struct Parts {
 }
 
 /// An answer that sent us on to the next endpoint, kept for a client that gets no better one.
-pub struct Failure {
+pub struct FailedAnswer {
     pub parts: Parts,
     pub body: Vec<u8>,
     pub endpoint: String,
 }
 
-/// An attempt under way. It ends once, as the first who knows says; where nobody does, its client has gone.
-pub struct Trial {
-    lease: Lease<Member>,
+/// An attempt under way. The first `end` decides; dropped without one, it counts as `ClientGone`.
+pub struct Attempt {
+    lease: Lease<Target>,
     begun: Instant,
     first_byte: Option<Duration>,
     ended: bool,
 }
 
-impl Trial {
-    pub fn new(lease: Lease<Member>) -> Trial {
+impl Attempt {
+    pub fn new(lease: Lease<Target>) -> Attempt {
         let begun = Instant::now();
         lease.counters.begun(begun);
-        Trial {
+        Attempt {
             lease,
             begun,
             first_byte: None,
@@ -113,50 +114,49 @@ impl Trial {
     }
 }
 
-impl Drop for Trial {
+impl Drop for Attempt {
     fn drop(&mut self) {
         self.end(Ended::ClientGone, false);
     }
 }
 
-/// Makes it. `may_rest`: see [`crate::downstream::routes::Forward`].
-pub fn attempt(
-    call: &Outgoing,
-    mut trial: Trial,
-    exchange: &Exchange,
-    config: &Config,
-    may_rest: bool,
-) -> Attempt {
-    let answer = match send(call, &trial.lease.upstream, exchange) {
+/// Runs one attempt.
+pub fn run(call: &Outgoing, mut attempt: Attempt, exchange: &Exchange) -> Step {
+    let answer = match send(call, &attempt.lease.upstream, exchange) {
         Ok(answer) => answer,
-        Err(upstream::Error::Aborted) => return Attempt::found(aborted(exchange)),
-        Err(upstream::Error::TimedOut) => return timed_out(trial),
+        Err(upstream::Error::Aborted) => return Step::deliver(aborted(exchange)),
+        Err(upstream::Error::TimedOut) => return timed_out(attempt),
         Err(upstream::Error::Unreachable(why)) => {
-            judge(Outcome::Unreachable, &why, &mut trial, config, may_rest);
-            return Attempt::Failed(None, format!("{}: {why}", trial.name()));
+            apply_verdict(
+                Outcome::Unreachable,
+                &why,
+                &mut attempt,
+                &exchange.admission,
+            );
+            return Step::TryNext(None, format!("{}: {why}", attempt.name()));
         }
         Err(upstream::Error::Exhausted(err)) => {
             log::error!("no connection to an endpoint can be made on this machine: {err}");
             let message = "this machine has no descriptor or thread left; try again".into();
-            return Attempt::found(Found::Error(StatusCode::SERVICE_UNAVAILABLE, message));
+            return Step::deliver(Delivery::Error(StatusCode::SERVICE_UNAVAILABLE, message));
         }
     };
-    trial.first_byte = Some(trial.begun.elapsed());
+    attempt.first_byte = Some(attempt.begun.elapsed());
     let retry_after = answer
         .headers
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok());
     let outcome = Outcome::Status(answer.status.as_u16(), retry_after);
-    let words = answer.status.to_string();
-    let fails = judge(outcome, &words, &mut trial, config, may_rest);
-    if fails && config.failover {
-        let words = format!("{}: {words}", trial.name());
-        return Attempt::Failed(keep(answer, trial.name()), words);
+    let reason = answer.status.to_string();
+    let fails = apply_verdict(outcome, &reason, &mut attempt, &exchange.admission);
+    if fails && exchange.admission.config.failover {
+        let reason = format!("{}: {reason}", attempt.name());
+        return Step::TryNext(keep(answer, attempt.name()), reason);
     }
     if answer.status.is_success() && relay::is_event_stream(&answer.headers) {
-        return begin_stream(answer, trial, exchange, config, may_rest);
+        return begin_stream(answer, attempt, exchange);
     }
-    Attempt::found(Found::Answer(answer, trial))
+    Step::deliver(Delivery::Answer(answer, attempt))
 }
 
 /// Sends, again and again while this machine cannot: no endpoint's fault, and it passes.
@@ -170,7 +170,7 @@ fn send(
         match upstream.send(call, &exchange.abort) {
             Err(upstream::Error::Exhausted(err)) if tries < EXHAUSTED_TRIES => {
                 log::debug!("an attempt waits: {err}");
-                exchange.front.relieve();
+                exchange.connection.ask_for_room();
                 thread::sleep(EXHAUSTED_PAUSE);
                 tries += 1;
             }
@@ -180,48 +180,50 @@ fn send(
 }
 
 /// The gate: a stream is the client's only when its first event is here.
-fn begin_stream(
-    answer: Answer,
-    mut trial: Trial,
-    exchange: &Exchange,
-    config: &Config,
-    may_rest: bool,
-) -> Attempt {
+fn begin_stream(answer: Answer, mut attempt: Attempt, exchange: &Exchange) -> Step {
     let parts = Parts {
         status: answer.status,
         headers: answer.headers,
     };
     let mut stream = EventStream::new(answer.body, relay::is_encoded(&parts.headers));
-    let words = match stream.begin(answer.first_event_by) {
-        Beginning::Event => return Attempt::found(Found::Stream(parts, stream, trial)),
-        Beginning::Error(_) if !config.failover => {
-            return Attempt::found(Found::Stream(parts, stream, trial));
+    let reason = match stream.begin(answer.first_event_by) {
+        Beginning::Event => return Step::deliver(Delivery::Stream(parts, stream, attempt)),
+        Beginning::Error(_) if !exchange.admission.config.failover => {
+            return Step::deliver(Delivery::Stream(parts, stream, attempt));
         }
-        Beginning::TimedOut => return timed_out(trial),
-        _ if exchange.abort.is_aborted() => return Attempt::found(aborted(exchange)),
+        Beginning::TimedOut => return timed_out(attempt),
+        _ if exchange.abort.is_aborted() => return Step::deliver(aborted(exchange)),
         Beginning::Error(data) => format!("the stream began with an error: {data}"),
         Beginning::Broken(why) => why,
     };
-    judge(Outcome::NoFirstEvent, &words, &mut trial, config, may_rest);
-    Attempt::Failed(None, format!("{}: {words}", trial.name()))
+    apply_verdict(
+        Outcome::NoFirstEvent,
+        &reason,
+        &mut attempt,
+        &exchange.admission,
+    );
+    Step::TryNext(None, format!("{}: {reason}", attempt.name()))
 }
 
-/// Whether an outcome sends the request on. Rests the endpoint where it must, and logs both.
-fn judge(
+/// Whether an outcome sends the request on. Puts the endpoint on cooldown where it must, and logs both.
+fn apply_verdict(
     outcome: Outcome,
-    words: &str,
-    trial: &mut Trial,
-    config: &Config,
-    may_rest: bool,
+    reason: &str,
+    attempt: &mut Attempt,
+    admission: &Admission,
 ) -> bool {
+    let config = &admission.config;
     let rests = Rests {
         cooldown: config.cooldown,
         max_cooldown: config.max_cooldown,
     };
-    let Verdict::Next { rest, cause, mend } =
-        failover::judge(outcome, may_rest, rests, SystemTime::now())
-    else {
-        trial.lease.answered();
+    let Verdict::Next { rest, cause, mend } = failover::judge(
+        outcome,
+        admission.route.may_cool_down,
+        rests,
+        SystemTime::now(),
+    ) else {
+        attempt.lease.answered();
         return false;
     };
     let ended = match outcome {
@@ -229,37 +231,37 @@ fn judge(
         Outcome::Unreachable => Ended::Unreachable,
         Outcome::NoFirstEvent => Ended::Broken,
     };
-    trial.end(ended, true);
+    attempt.end(ended, true);
     match rest {
         Some(rest) => {
-            trial.lease.rest(Instant::now() + rest, cause);
-            trial.counters().rested(cause);
+            attempt.lease.rest(Instant::now() + rest, cause);
+            attempt.counters().rested(cause);
         }
-        None if outcome != Outcome::Unreachable => trial.lease.answered(),
+        None if outcome != Outcome::Unreachable => attempt.lease.answered(),
         None => {}
     }
     let level = if mend { Level::Error } else { Level::Warn };
     let rest = rest.unwrap_or_default().as_secs_f64();
-    log::log!(level, endpoint = trial.name(), cause = cause, rest_seconds = rest, answer = words; "an attempt failed");
+    log::log!(level, endpoint = attempt.name(), cause = cause, rest_seconds = rest, answer = reason; "an attempt failed");
     true
 }
 
-fn timed_out(mut trial: Trial) -> Attempt {
-    trial.end(Ended::Timeout, true);
-    log::warn!(endpoint = trial.name(), cause = "timeout", rest_seconds = 0.0; "an attempt failed");
+fn timed_out(mut attempt: Attempt) -> Step {
+    attempt.end(Ended::Timeout, true);
+    log::warn!(endpoint = attempt.name(), cause = "timeout", rest_seconds = 0.0; "an attempt failed");
     let message = format!(
         "{} gave no answer within responseSeconds; it may be working on the request",
-        trial.name()
+        attempt.name()
     );
-    Attempt::found(Found::Error(StatusCode::REQUEST_TIMEOUT, message))
+    Step::deliver(Delivery::Error(StatusCode::REQUEST_TIMEOUT, message))
 }
 
 /// An attempt was ended: the client has gone, or we must.
-fn aborted(exchange: &Exchange) -> Found {
-    if exchange.connection.is_gone() {
-        return Found::ClientGone;
+fn aborted(exchange: &Exchange) -> Delivery {
+    if exchange.abort.reason() == Some(Reason::ClientGone) {
+        return Delivery::ClientGone;
     }
-    Found::Error(
+    Delivery::Error(
         StatusCode::SERVICE_UNAVAILABLE,
         "this balancer is shutting down".into(),
     )
@@ -267,7 +269,7 @@ fn aborted(exchange: &Exchange) -> Found {
 
 /// Reads what sends us on to its end, so that the endpoint's connection can be used again; `None` where that takes too
 /// long or too much.
-fn keep(mut answer: Answer, endpoint: &str) -> Option<Failure> {
+fn keep(mut answer: Answer, endpoint: &str) -> Option<FailedAnswer> {
     let deadline = Instant::now() + KEPT_BODY_TIME;
     let mut body = Vec::new();
     let length = Reading {
@@ -281,7 +283,7 @@ fn keep(mut answer: Answer, endpoint: &str) -> Option<Failure> {
         status: answer.status,
         headers: answer.headers,
     };
-    (length as u64 <= KEPT_BODY).then(|| Failure {
+    (length as u64 <= KEPT_BODY).then(|| FailedAnswer {
         parts,
         body,
         endpoint: endpoint.to_owned(),

@@ -44,10 +44,10 @@ pub enum Verdict {
 /// Rest of an endpoint that refuses its token: long enough not to be locked out by it, short enough to see it mended.
 const REFUSED: Duration = Duration::from_secs(60);
 
-/// The contract's table. `may_rest`: see [`crate::downstream::routes::Forward`].
+/// The contract's table. `may_cool_down`: see [`crate::downstream::routes::Forward`].
 ///
 /// An endpoint that falls silent is not in it: it may be working on the request, so nobody else gets that.
-pub fn judge(outcome: Outcome, may_rest: bool, rests: Rests, now: SystemTime) -> Verdict {
+pub fn judge(outcome: Outcome, may_cool_down: bool, rests: Rests, now: SystemTime) -> Verdict {
     use Outcome::{NoFirstEvent, Status, Unreachable};
     let asked = match outcome {
         Status(_, Some(retry_after)) => parse_retry_after(retry_after, now),
@@ -67,7 +67,7 @@ pub fn judge(outcome: Outcome, may_rest: bool, rests: Rests, now: SystemTime) ->
     };
     let rest = rest
         .map(|rest| rest.min(rests.max_cooldown))
-        .filter(|rest| may_rest && !rest.is_zero());
+        .filter(|rest| may_cool_down && !rest.is_zero());
     Verdict::Next {
         rest,
         cause,

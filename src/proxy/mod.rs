@@ -7,22 +7,21 @@ mod attempt;
 pub mod failover;
 mod relay;
 mod reply;
+mod stream;
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use http::{Request, StatusCode};
-use ureq::tls::RootCerts;
 
 use crate::api::headers::{self, SESSION_ID};
 use crate::balancer::{Balancer, Lease, Pick, Seat, SeatId, Snapshot, Want};
 use crate::config::{Affinity, Config, Endpoint};
-use crate::downstream::listener::{Body, Exchange};
-use crate::downstream::routes::{Forward, Route, route};
+use crate::downstream::{After, Body, Exchange};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Outgoing, Upstream};
-use attempt::{Attempt, Failure, Found, Member, Trial, attempt};
+use crate::upstream::{Outgoing, Roots, Upstream};
+use attempt::{Attempt, Delivery, FailedAnswer, Step, Target};
 use reply::Reply;
 
 /// How often a request that waits for an endpoint looks whether its client is still there.
@@ -32,19 +31,18 @@ const PROBE_WAIT: Duration = Duration::from_secs(1);
 
 /// Forwards requests to the endpoints.
 pub struct Proxy {
-    balancer: Arc<Balancer<Member>>,
+    balancer: Arc<Balancer<Target>>,
     /// The endpoints in force. A reload leaves those be that it does not change, with their connections.
-    members: Mutex<Vec<Arc<Member>>>,
+    targets: Mutex<Vec<Arc<Target>>>,
     metrics: Arc<Metrics>,
-    roots: RootCerts,
+    roots: Roots,
 }
 
 impl Proxy {
-    pub fn new(config: &Config, roots: RootCerts) -> Proxy {
-        let metrics = Metrics::new(Instant::now(), SystemTime::now());
+    pub fn new(config: &Config, metrics: Arc<Metrics>, roots: Roots) -> Proxy {
         let proxy = Proxy {
             balancer: Balancer::new(Vec::new()),
-            members: Mutex::default(),
+            targets: Mutex::default(),
             metrics,
             roots,
         };
@@ -54,21 +52,21 @@ impl Proxy {
 
     /// Puts a new configuration in force. Requests that are under way are not disturbed.
     pub fn reconfigure(&self, config: &Config) {
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut members = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let old = mem::take(&mut *members);
         let member = |endpoint: &Endpoint| {
             let same = old
                 .iter()
                 .find(|member| member.upstream.fits(endpoint, config));
             same.cloned().unwrap_or_else(|| {
-                Arc::new(Member {
+                Arc::new(Target {
                     upstream: Upstream::new(endpoint, config, &self.roots),
                     counters: self.metrics.endpoint(&endpoint.name),
                 })
             })
         };
         *members = config.endpoints.iter().map(member).collect();
-        let seat = |(endpoint, member): (&Endpoint, &Arc<Member>)| Seat {
+        let seat = |(endpoint, member): (&Endpoint, &Arc<Target>)| Seat {
             name: endpoint.name.clone(),
             base_url: endpoint.base_url.to_string(),
             weight: endpoint.weight,
@@ -79,47 +77,36 @@ impl Proxy {
             .reconfigure(config.endpoints.iter().zip(&*members).map(seat).collect());
     }
 
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
     /// How the endpoints stand.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.balancer.snapshot(now)
     }
 
-    /// Serves one request to its end. Returns whether its connection may serve another one.
-    pub fn serve(&self, exchange: &mut Exchange, config: &Config) -> bool {
+    /// Serves one request to its end. Answers what is to become of its connection.
+    pub fn serve(&self, mut exchange: Exchange) -> After {
         let request = mem::take(&mut exchange.request);
-        let mut reply = Reply::new(exchange, &request, config);
-        let found = self.find(&request, exchange, config, &mut reply);
+        let permit = exchange.permit.take();
+        let mut reply = Reply::new(&exchange, &request, permit);
+        let delivery = self.find(&request, &exchange, &mut reply.record.attempts);
         // From here on nothing is sent again.
         drop(request);
-        match found {
-            Found::Answer(answer, trial) => reply.pass(answer, trial),
-            Found::Stream(parts, stream, trial) => reply.pass_stream(&parts, stream, trial),
-            Found::Failure(failure) => reply.pass_failure(&failure),
-            Found::Error(status, message) => reply.error(status, &message),
-            Found::ClientGone => reply.client_gone(),
+        match delivery {
+            Delivery::Answer(answer, attempt) => reply.pass(answer, attempt),
+            Delivery::Stream(parts, stream, attempt) => reply.pass_stream(&parts, stream, attempt),
+            Delivery::Failed(failed) => reply.pass_failed(&failed),
+            Delivery::Error(status, message) => reply.error(status, &message),
+            Delivery::ClientGone => {}
         }
         reply.finish(&self.metrics)
     }
 
-    /// Asks one endpoint after the other until one gives an answer that is the client's.
-    fn find(
-        &self,
-        request: &Request<Body>,
-        exchange: &Exchange,
-        config: &Config,
-        reply: &mut Reply,
-    ) -> Found {
+    /// Asks one endpoint after the other until one gives an answer that is the client's. Counts them in `attempts`.
+    fn find(&self, request: &Request<Body>, exchange: &Exchange, attempts: &mut usize) -> Delivery {
+        let config = &*exchange.admission.config;
         let target = request
             .uri()
             .path_and_query()
-            .expect("the front gives every request a path");
-        let Route::Forward(forward) = route(request.method(), target.path()) else {
-            unreachable!("the server submits what is to be forwarded")
-        };
+            .expect("the listener gives every request a path");
         let headers = headers::to_upstream(request.headers());
         let call = Outgoing {
             method: request.method(),
@@ -128,38 +115,38 @@ impl Proxy {
             body: &request.body().bytes,
         };
         let mut tried = Vec::new();
-        let mut best: Option<Failure> = None;
-        let mut last_words = String::new();
+        let mut best: Option<FailedAnswer> = None;
+        let mut last_reason = String::new();
         loop {
-            let lease = match self.pick(request, exchange, config, forward, &tried) {
+            let lease = match self.pick(request, exchange, &tried) {
                 Ok(Some(lease)) => lease,
                 Ok(None) => break,
-                Err(found) => return *found,
+                Err(delivery) => return *delivery,
             };
             tried.push(lease.id());
-            reply.attempts = tried.len();
-            match attempt(&call, Trial::new(lease), exchange, config, forward.may_rest) {
-                Attempt::Found(found) => return *found,
-                Attempt::Failed(_, words) if !config.failover => {
-                    return Found::Error(StatusCode::INTERNAL_SERVER_ERROR, words);
+            *attempts = tried.len();
+            match attempt::run(&call, Attempt::new(lease), exchange) {
+                Step::Deliver(delivery) => return *delivery,
+                Step::TryNext(_, reason) if !config.failover => {
+                    return Delivery::Error(StatusCode::INTERNAL_SERVER_ERROR, reason);
                 }
-                Attempt::Failed(failure, words) => {
-                    let rank = |failure: &Failure| failover::rank(failure.parts.status.as_u16());
-                    if failure.as_ref().map(rank) > best.as_ref().map(rank) {
-                        best = failure;
+                Step::TryNext(failed, reason) => {
+                    let rank = |failed: &FailedAnswer| failover::rank(failed.parts.status.as_u16());
+                    if failed.as_ref().map(rank) > best.as_ref().map(rank) {
+                        best = failed;
                     }
-                    last_words = words;
+                    last_reason = reason;
                 }
             }
         }
         match best {
-            Some(failure) => Found::Failure(failure),
+            Some(failed) => Delivery::Failed(failed),
             None => {
                 let message = format!(
-                    "no endpoint gave an answer ({} tried); the last one: {last_words}",
+                    "no endpoint gave an answer ({} tried); the last one: {last_reason}",
                     tried.len()
                 );
-                Found::Error(StatusCode::INTERNAL_SERVER_ERROR, message)
+                Delivery::Error(StatusCode::INTERNAL_SERVER_ERROR, message)
             }
         }
     }
@@ -169,15 +156,18 @@ impl Proxy {
         &self,
         request: &Request<Body>,
         exchange: &Exchange,
-        config: &Config,
-        forward: Forward,
         tried: &[SeatId],
-    ) -> Result<Option<Lease<Member>>, Box<Found>> {
+    ) -> Result<Option<Lease<Target>>, Box<Delivery>> {
+        let config = &exchange.admission.config;
         let session = request
             .headers()
             .get(SESSION_ID)
             .and_then(|id| id.to_str().ok());
-        let want = match (forward.first_only, config.affinity, session) {
+        let want = match (
+            exchange.admission.route.first_only,
+            config.affinity,
+            session,
+        ) {
             (true, ..) => Want::First,
             (false, Affinity::Session, Some(id)) => Want::Session(id),
             _ => Want::Any,
@@ -193,11 +183,11 @@ impl Proxy {
                 Pick::Go(lease) => return Ok(Some(lease)),
                 Pick::Exhausted => return Ok(None),
                 Pick::Wait if exchange.abort.is_aborted() => {
-                    return Err(Box::new(Found::ClientGone));
+                    return Err(Box::new(Delivery::ClientGone));
                 }
                 Pick::Wait if waited >= config.queue_wait => {
                     let message = "every endpoint that is left is at its maxConcurrent; try again";
-                    return Err(Box::new(Found::Error(
+                    return Err(Box::new(Delivery::Error(
                         StatusCode::SERVICE_UNAVAILABLE,
                         message.into(),
                     )));

@@ -58,7 +58,7 @@ pub fn metrics(view: View, asked: &HeaderMap) -> Response<Vec<u8>> {
     {
         json_answer(&overview(&view))
     } else {
-        let text = view.metrics.text(view.snapshot, view.load);
+        let text = view.metrics.text(&view.snapshot, view.load);
         answer(
             "text/plain; version=0.0.4; charset=utf-8",
             "no-store",

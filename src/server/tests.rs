@@ -1,60 +1,63 @@
 //! What a worker that panics costs: its own request.
 
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use ureq::tls::RootCerts;
+use http::Uri;
 
 use super::*;
 use crate::demo::Demo;
-use crate::downstream::listener::Front;
+use crate::downstream::Listener;
+use crate::upstream::Roots;
 
-/// The server, but for one mistake: it has workers forward whatever comes. Where that is none of the API's paths, the
-/// worker panics.
+/// The server, but for one mistake: it hands over requests that have no path. The worker that gets one panics.
 struct Mistaken(Arc<Server>);
 
 impl Host for Mistaken {
-    fn judge(&self, _: &Head) -> Judgement {
-        Judgement::Forward
-    }
-
     fn config(&self) -> Arc<Config> {
         self.0.config()
     }
 
-    fn refuse(&self, refused: &Refused) -> Response<Vec<u8>> {
-        self.0.refuse(refused)
+    fn triage(&self, head: &Head) -> Triage {
+        self.0.triage(head)
     }
 
-    fn number(&self) -> u64 {
-        self.0.number()
+    fn refuse(&self, refusal: &Refusal, asked: &Asked) -> Response<Vec<u8>> {
+        self.0.refuse(refusal, asked)
     }
 
-    fn submit(&self, number: u64, exchange: Exchange) -> Result<(), Box<Exchange>> {
-        self.0.submit(number, exchange)
+    fn submit(&self, mut exchange: Exchange) -> Result<Ticket, Box<Exchange>> {
+        if exchange.request.uri().path() == "/v1/panic" {
+            *exchange.request.uri_mut() = Uri::from_static("no-path:80");
+        }
+        self.0.submit(exchange)
     }
 
-    fn withdraw(&self, number: u64) -> Option<Exchange> {
-        self.0.withdraw(number)
+    fn withdraw(&self, ticket: Ticket) -> Option<Exchange> {
+        self.0.withdraw(ticket)
+    }
+
+    fn abandoned(&self, exchange: Exchange) {
+        self.0.abandoned(exchange);
     }
 }
 
-fn start(workers: usize) -> (Arc<Front>, Arc<Server>) {
+fn start(workers: usize) -> (SocketAddr, Arc<Server>) {
     let demo = Demo::start().expect("two endpoints");
     let mut config = Config::demo(demo.endpoints()).expect("a configuration");
     config.workers = workers;
-    let proxy = Proxy::new(&config, RootCerts::WebPki);
-    let server = Server::start(config, proxy).expect("a server");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let front = Front::bind(listener, Arc::new(Mistaken(server.clone()))).expect("a front");
-    let running = front.clone();
-    thread::spawn(move || running.run());
-    (front, server)
+    let metrics = Metrics::new(Instant::now(), SystemTime::now());
+    let proxy = Proxy::new(&config, metrics.clone(), Roots::WebPki);
+    let server = Server::start(config, proxy, metrics).expect("a server");
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = Arc::new(Mistaken(server.clone()));
+    let listener = Listener::start(socket, host).expect("a listener");
+    (listener.address(), server)
 }
 
-fn ask(front: &Front, request: &str, body: &str) -> String {
-    let mut client = TcpStream::connect(front.address()).expect("the front listens");
+fn ask(address: SocketAddr, request: &str, body: &str) -> String {
+    let mut client = TcpStream::connect(address).expect("it listens");
     let limit = Some(Duration::from_secs(20));
     client.set_read_timeout(limit).expect("it is open");
     let length = body.len();
@@ -72,15 +75,12 @@ fn ask(front: &Front, request: &str, body: &str) -> String {
 
 #[test]
 fn a_worker_that_panics_costs_its_own_request_and_nothing_else() {
-    let (front, server) = start(2);
+    let (address, server) = start(2);
     let whole = "{\"model\":\"claude-demo-small\",\"max_tokens\":9,\"stream\":true,\
                  \"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}";
-    let beside = {
-        let front = front.clone();
-        thread::spawn(move || ask(&front, "POST /v1/messages", whole))
-    };
+    let beside = thread::spawn(move || ask(address, "POST /v1/messages", whole));
     for _ in 0..30 {
-        let answer = ask(&front, "GET /no/such/path", "");
+        let answer = ask(address, "GET /v1/panic", "");
         assert!(
             answer.starts_with("HTTP/1.1 500 Internal Server Error\r\n"),
             "{answer}"
@@ -94,10 +94,7 @@ fn a_worker_that_panics_costs_its_own_request_and_nothing_else() {
     assert!(stream.contains("event: message_stop"), "{stream}");
     // As many at once as there are workers: both are there still.
     let both: Vec<_> = (0..2)
-        .map(|_| {
-            let front = front.clone();
-            thread::spawn(move || ask(&front, "POST /v1/messages", whole))
-        })
+        .map(|_| thread::spawn(move || ask(address, "POST /v1/messages", whole)))
         .collect();
     for stream in both {
         let stream = stream.join().expect("a stream");

@@ -2,7 +2,7 @@
 //!
 //! A fixed number at the most, as the program's shape wants it; but a worker is started when a request first needs it,
 //! and ends when none has for a while, since 256 threads that wait cost memory and do nothing. A few wait in
-//! tiny_http's queue. The others rest behind them and are woken most recent first, so that a request meets a warm stack
+//! tiny_http's queue. The others are idle behind them and are woken most recent first, so that a request meets a warm stack
 //! and cache: with all of them in the queue each request woke the one that had slept longest, and those that were awake
 //! fought for the queue's lock.
 
@@ -18,7 +18,7 @@ use threadpool::ThreadPool;
 use crate::memory;
 
 /// A worker's stack. TLS and JSON are its deepest calls.
-const STACK: usize = 256 << 10;
+pub const STACK: usize = 256 << 10;
 /// So many wait for requests at the same time: one that comes back from a request joins them without a sleep.
 pub const WAITING: usize = 4;
 /// A worker that nobody has needed for so long ends.
@@ -37,11 +37,11 @@ struct State {
     started: usize,
     /// Workers in the queue, or on their way there.
     waiting: usize,
-    /// Those that rest, the last to come on top.
-    resting: Vec<Resting>,
+    /// Those that are not needed now, the last to come on top.
+    idle: Vec<Idle>,
 }
 
-struct Resting {
+struct Idle {
     thread: Thread,
     /// It is wanted.
     called: Arc<AtomicBool>,
@@ -58,7 +58,7 @@ impl Workers {
             pool: builder.num_threads(1).build(),
             started: 0,
             waiting: 0,
-            resting: Vec::new(),
+            idle: Vec::new(),
         };
         Workers {
             most,
@@ -67,7 +67,7 @@ impl Workers {
     }
 
     /// The first worker, for the first request. A worker does `work`; it waits for a request, and goes on as long as
-    /// [`Workers::come_back`] says so.
+    /// [`Workers::next_turn`] says so.
     ///
     /// # Errors
     /// No thread can be had.
@@ -75,18 +75,18 @@ impl Workers {
         self.lock().start(work)
     }
 
-    /// A worker has a request. Where nobody waits for the next one, somebody is sent: one that rests, else a new one.
-    pub fn go<W: FnOnce() + Send + 'static>(&self, work: impl FnOnce() -> W) {
+    /// A worker has a request. If no other worker waits, wakes an idle one or starts one.
+    pub fn took_request<W: FnOnce() + Send + 'static>(&self, work: impl FnOnce() -> W) {
         let mut state = self.lock();
         state.waiting -= 1;
         if state.waiting > 0 {
             return;
         }
-        if let Some(resting) = state.resting.pop() {
+        if let Some(idle) = state.idle.pop() {
             state.waiting += 1;
             drop(state);
-            resting.called.store(true, Ordering::Release);
-            resting.thread.unpark();
+            idle.called.store(true, Ordering::Release);
+            idle.thread.unpark();
         } else if state.started < self.most {
             let started = state.start(work());
             drop(state);
@@ -98,7 +98,7 @@ impl Workers {
     }
 
     /// A worker is done with its request: true when it is to wait for another one, false when it is to end.
-    pub fn come_back(&self) -> bool {
+    pub fn next_turn(&self) -> bool {
         let called = Arc::new(AtomicBool::new(false));
         {
             let mut state = self.lock();
@@ -106,7 +106,7 @@ impl Workers {
                 state.waiting += 1;
                 return true;
             }
-            state.resting.push(Resting {
+            state.idle.push(Idle {
                 thread: thread::current(),
                 called: called.clone(),
             });
@@ -127,17 +127,17 @@ impl Workers {
     fn retire(&self, called: &Arc<AtomicBool>) -> bool {
         let mut state = self.lock();
         let Some(at) = state
-            .resting
+            .idle
             .iter()
-            .position(|resting| Arc::ptr_eq(&resting.called, called))
+            .position(|idle| Arc::ptr_eq(&idle.called, called))
         else {
             return false;
         };
-        state.resting.remove(at);
+        state.idle.remove(at);
         state.started -= 1;
         let started = state.started.max(1);
         state.pool.set_num_threads(started);
-        let is_last = state.resting.is_empty();
+        let is_last = state.idle.is_empty();
         drop(state);
         memory::give_stack_back();
         if is_last {

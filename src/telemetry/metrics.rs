@@ -5,6 +5,7 @@
 //! I/O and no clock in here: callers pass `now`.
 
 mod counters;
+mod exposition;
 mod recent;
 mod scrape;
 
@@ -12,6 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::StatusCode;
+
+use super::access_log::Record;
 use crate::api::usage::Usage;
 use counters::{Causes, Histogram, Statuses};
 use recent::Recent;
@@ -127,43 +131,20 @@ impl Metrics {
         endpoint
     }
 
-    /// Counts a request that was forwarded, or was to be. `status`: what the client got; 499: it did not wait.
-    /// `first_byte` and `total` since the request's arrival; `None`: no byte went out.
-    pub fn forwarded(
-        &self,
-        status: u16,
-        first_byte: Option<Duration>,
-        total: Duration,
-        bytes_in: u64,
-        bytes_out: u64,
-    ) {
-        self.forwarded.add(status);
-        if let Some(first_byte) = first_byte {
+    /// Counts a request that was forwarded, or was to be. `total`: from its arrival to its answer's end.
+    pub fn forwarded(&self, record: &Record, total: Duration) {
+        self.forwarded.add(record.status);
+        if let Some(first_byte) = record.first_byte_after() {
             self.first_byte.observe(first_byte);
         }
         self.total.observe(total);
-        self.bytes_in.fetch_add(bytes_in, Relaxed);
-        self.bytes_out.fetch_add(bytes_out, Relaxed);
+        self.bytes_in.fetch_add(record.bytes_in, Relaxed);
+        self.bytes_out.fetch_add(record.bytes_out, Relaxed);
     }
 
-    /// Counts a request that was answered at the door. An error also counts as refused, for the cause that its status
-    /// tells; where that tells too little (503), the caller says it with [`Metrics::refused`].
-    pub fn own(&self, status: u16) {
-        self.own.add(status);
-        let cause = match status {
-            400 => "malformed",
-            401 => "no client token",
-            404 => "unknown path",
-            405 => "wrong method",
-            408 => "too slow",
-            413 => "body too large",
-            417 => "unknown expectation",
-            431 => "head too large",
-            505 => "unknown version",
-            ..400 | 503 => return,
-            _ => "error",
-        };
-        self.refused(cause);
+    /// Counts a request that was answered at the door.
+    pub fn answered_locally(&self, status: StatusCode) {
+        self.own.add(status.as_u16());
     }
 
     /// Counts a refusal, e.g. `queue full`, `waited too long`, `shutting down`.
@@ -284,3 +265,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub use tests::record;

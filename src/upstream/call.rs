@@ -9,17 +9,25 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Abort(Mutex<Aborting>);
 
+/// Why an attempt is ended that is no endpoint's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    ClientGone,
+    ShuttingDown,
+}
+
 #[derive(Debug, Default)]
 struct Aborting {
-    aborted: bool,
+    reason: Option<Reason>,
     socket: Weak<TcpStream>,
 }
 
 impl Abort {
     /// The attempt that runs, and any that would follow, fails at once with [`super::Error::Aborted`].
-    pub fn abort(&self) {
+    /// The first reason stays.
+    pub fn abort(&self, reason: Reason) {
         let mut state = self.lock();
-        state.aborted = true;
+        state.reason.get_or_insert(reason);
         if let Some(socket) = state.socket.upgrade() {
             // An error means that it is closed already.
             let _ = socket.shutdown(Shutdown::Both);
@@ -27,7 +35,11 @@ impl Abort {
     }
 
     pub fn is_aborted(&self) -> bool {
-        self.lock().aborted
+        self.reason().is_some()
+    }
+
+    pub fn reason(&self) -> Option<Reason> {
+        self.lock().reason
     }
 
     /// The attempt has ended: its socket serves others from now on.
@@ -38,7 +50,7 @@ impl Abort {
     pub fn attach(&self, socket: &Arc<TcpStream>) {
         let mut state = self.lock();
         state.socket = Arc::downgrade(socket);
-        if state.aborted {
+        if state.reason.is_some() {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }

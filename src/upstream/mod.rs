@@ -22,9 +22,11 @@ use ureq::{Agent, AsSendBody, BodyReader, Timeout};
 
 use crate::api::headers;
 use crate::config::{Config, Endpoint};
-pub use call::Abort;
 use call::Call;
+pub use call::{Abort, Reason};
 use transport::{NoLookup, TcpConnector, WatchedConnector};
+/// Whom we trust to name an endpoint.
+pub use ureq::tls::RootCerts as Roots;
 
 /// Bytes of an answer's head that we take; the Claude API's are about 2 KiB.
 const MAX_HEAD: usize = 64 << 10;

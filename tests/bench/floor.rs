@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use http;
 use tiny_http::{Header, Request, Response, Server};
 use ureq::Agent;
 

@@ -1,82 +1,65 @@
-//! A client's thread never waits for an answer that has ended, and never leaves one that is still being written.
+//! The listener hears exactly once that a connection is back, whoever speaks first; and a quiet one wakes nobody.
 
-use crate::call::Abort;
-use crate::connection::{Connection, Phase};
+use crate::bell::Bell;
+use crate::connection::{After, Connection};
 use crate::explore;
 use crate::net::TcpStream;
-use crate::sync::{Arc, Mutex};
-use crate::thread::{spawn, yield_now};
-use crate::time::{self, Duration};
+use crate::sync::Arc;
+use crate::thread::spawn;
+use crate::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(1);
-
-fn connect() -> Arc<Connection> {
-    Arc::new(Connection::new(TcpStream::new(), LIMIT).unwrap())
+fn connect() -> (Arc<Connection>, Arc<Bell>) {
+    let bell = Arc::new(Bell::new());
+    let connection = Connection::new(TcpStream::new(), 1, Duration::from_secs(1), bell.clone());
+    (Arc::new(connection), bell)
 }
 
-fn await_answer(connection: &Connection) -> Phase {
-    loop {
-        match connection.await_end(LIMIT) {
-            Phase::Queued | Phase::Served => yield_now(),
-            ended => return ended,
-        }
-    }
-}
-
-/// A client that has sent its second request before the answer to its first one.
+/// The client sends its next request, or goes, while the worker is just done.
 #[test]
-fn the_end_of_an_answer_is_never_missed() {
+fn a_client_that_speaks_is_never_forgotten() {
     explore(|| {
-        let connection = connect();
-        let later = spawn(time::pass);
-        for keep in [true, false] {
-            connection.queue(&Arc::default());
-            let served = connection.clone();
-            let worker = spawn(move || {
-                served.begin();
-                served.finish(keep);
-            });
-            assert_eq!(await_answer(&connection), Phase::Answered { keep });
-            worker.join().unwrap();
-        }
-        // It was shut, since no other request may follow.
-        connection.stream().read();
-        later.join().unwrap();
+        let (connection, bell) = connect();
+        connection.hand_over(false);
+        let served = connection.clone();
+        let worker = spawn(move || served.finish(After::Keep));
+        let seen = connection.speak();
+        worker.join().unwrap();
+        // Either the listener sees it at once, or the worker rings.
+        assert_ne!(seen.is_some(), bell.rings() == 1);
+        assert!(seen.or_else(|| connection.take_back()).is_some());
     });
 }
 
-/// The client hangs up while a worker takes its request, serves it, or has just answered it; at the same time the
-/// program is told to end.
 #[test]
-fn a_client_that_leaves_ends_its_attempt() {
+fn a_quiet_client_wakes_nobody() {
     explore(|| {
-        let connection = connect();
-        let abort = Arc::new(Abort::default());
-        connection.queue(&abort);
-        let waiting = Arc::new(Mutex::new(Some(abort)));
-        let (served, taking) = (connection.clone(), waiting.clone());
-        let worker = spawn(move || {
-            let Some(abort) = taking.lock().unwrap().take() else {
-                return;
-            };
-            served.begin();
-            let socket = Arc::new(TcpStream::new());
-            abort.attach(&socket);
-            // The endpoint says nothing: only an abort ends this.
-            socket.read();
-            abort.detach();
-            socket.leave_to_others();
-            served.finish(false);
-        });
-        let ending = connection.clone();
-        let end = spawn(move || ending.abort());
-        connection.leave();
-        let withdrawn = waiting.lock().unwrap().take();
-        if withdrawn.is_none() {
-            assert_eq!(await_answer(&connection), Phase::Answered { keep: false });
-        }
+        let (connection, bell) = connect();
+        connection.hand_over(false);
+        let served = connection.clone();
+        let worker = spawn(move || served.finish(After::Keep));
         worker.join().unwrap();
-        end.join().unwrap();
-        assert!(connection.is_gone());
+        assert_eq!(bell.rings(), 0);
+        assert!(connection.back_since().is_some());
+        assert!(connection.take_back().is_some());
+    });
+}
+
+/// What is to be closed is, whether the client has spoken or not.
+#[test]
+fn a_close_is_always_heard() {
+    explore(|| {
+        for has_spoken in [false, true] {
+            let (connection, bell) = connect();
+            connection.hand_over(has_spoken);
+            let served = connection.clone();
+            let worker = spawn(move || served.finish(After::Close));
+            let seen = connection.speak();
+            worker.join().unwrap();
+            assert_eq!(bell.rings(), 1);
+            let back = seen.or_else(|| connection.take_back());
+            assert_eq!(back.map(|back| back.after), Some(After::Close));
+            // Its client was told.
+            connection.stream().read();
+        }
     });
 }

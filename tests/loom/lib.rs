@@ -5,7 +5,7 @@
 //! overflow. `LOOM_LOCATION=1` tells where each thread stood.
 //!
 //! Three structures are here, those where an unlucky order would cost a request or a connection: who of the workers
-//! waits, rests or ends; what a client's thread and its worker tell each other; and the abort of an attempt.
+//! waits, is idle or ends; what the listener and a worker tell each other; and the abort of an attempt.
 //!
 //! Why not ThreadSanitizer: it sees the orders that happen, these are all of them. And it needs a std that was built
 //! with it; with the usual one it reports races where there is none (what a `Condvar`'s lock protects, the last
@@ -41,8 +41,39 @@ mod memory {
     pub fn give_stack_back() {}
 }
 
-mod upstream {
-    pub use crate::call::Abort;
+/// The listener's bell, of which only the strokes are counted.
+mod bell {
+    use crate::sync::Mutex;
+
+    #[derive(Debug)]
+    pub struct Bell(Mutex<usize>);
+
+    #[derive(Default)]
+    pub struct Notes {
+        pub back: real::vec::Vec<u64>,
+        pub make_room: bool,
+    }
+
+    impl Bell {
+        pub fn new() -> Bell {
+            Bell(Mutex::new(0))
+        }
+
+        pub fn ring(&self, note: impl FnOnce(&mut Notes)) {
+            note(&mut Notes::default());
+            *self.0.lock().unwrap() += 1;
+        }
+
+        pub fn rings(&self) -> usize {
+            *self.0.lock().unwrap()
+        }
+    }
+}
+
+mod socket {
+    pub fn say_goodbye(stream: &crate::net::TcpStream) {
+        let _ = stream.shutdown(crate::net::Shutdown::Write);
+    }
 }
 
 /// Runs a model in every order of its threads' steps that interrupts a thread three times at the most, not counting
@@ -161,7 +192,7 @@ pub mod time {
     use crate::sync::Mutex;
     use crate::thread::Thread;
 
-    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub struct Instant(Duration);
 
     #[derive(Default)]
@@ -216,17 +247,17 @@ pub mod net {
     pub use real::net::Shutdown;
 
     use real::io;
-    use real::time::Duration;
 
     use crate::sync::{Condvar, Mutex};
 
     /// A socket that nothing comes from until it is shut.
+    #[derive(Debug)]
     pub struct TcpStream {
         state: Mutex<State>,
         shut: Condvar,
     }
 
-    #[derive(PartialEq, Eq)]
+    #[derive(Debug, PartialEq, Eq)]
     enum State {
         Open,
         Shut,
@@ -240,14 +271,6 @@ pub mod net {
                 state: Mutex::new(State::Open),
                 shut: Condvar::new(),
             }
-        }
-
-        pub fn set_nodelay(&self, _: bool) -> io::Result<()> {
-            Ok(())
-        }
-
-        pub fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-            Ok(())
         }
 
         pub fn shutdown(&self, _: Shutdown) -> io::Result<()> {

@@ -5,9 +5,9 @@
 
 use real::boxed::Box;
 
+use crate::server::workers::{WAITING, Workers};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::thread::spawn;
-use crate::server::workers::{WAITING, Workers};
 use crate::{Work, explore, time};
 
 /// tiny_http's queue.
@@ -65,7 +65,7 @@ impl Crew {
             workers.start(|| ()).unwrap();
         }
         for _ in 0..busy {
-            workers.go(|| || panic!("others wait"));
+            workers.took_request(|| || panic!("others wait"));
         }
         let queue = Queue {
             state: Mutex::default(),
@@ -77,9 +77,9 @@ impl Crew {
     /// What a worker does, as in `server`.
     fn work(self: &Arc<Crew>) {
         while self.queue.take() {
-            self.workers.go(|| self.worker());
+            self.workers.took_request(|| self.worker());
             self.queue.change(|state| state.served += 1);
-            if !self.workers.come_back() {
+            if !self.workers.next_turn() {
                 return;
             }
         }
@@ -93,10 +93,10 @@ impl Crew {
     }
 
     /// One that is about to be done with its request.
-    fn come_back(self: &Arc<Crew>) -> loom::thread::JoinHandle<()> {
+    fn next_turn(self: &Arc<Crew>) -> loom::thread::JoinHandle<()> {
         let crew = self.clone();
         spawn(move || {
-            if crew.workers.come_back() {
+            if crew.workers.next_turn() {
                 crew.work();
             }
         })
@@ -105,7 +105,7 @@ impl Crew {
     /// Those that wait get a request each.
     fn occupy(self: &Arc<Crew>) {
         for _ in 0..WAITING {
-            self.workers.go(|| self.worker());
+            self.workers.took_request(|| self.worker());
         }
     }
 
@@ -121,7 +121,7 @@ impl Crew {
 fn a_worker_that_retires_takes_no_request_with_it() {
     explore(|| {
         let crew = Crew::with(1);
-        let worker = crew.come_back();
+        let worker = crew.next_turn();
         let later = spawn(time::pass);
         crew.occupy();
         crew.serve(2);
@@ -135,7 +135,7 @@ fn a_worker_that_retires_takes_no_request_with_it() {
 fn each_of_those_that_rest_hears_its_call() {
     explore(|| {
         let crew = Crew::with(2);
-        let workers = [crew.come_back(), crew.come_back()];
+        let workers = [crew.next_turn(), crew.next_turn()];
         crew.occupy();
         crew.serve(2);
         for worker in workers {

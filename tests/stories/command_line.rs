@@ -111,7 +111,7 @@ fn check_prints_every_setting_and_effective_url_but_no_token() {
     let keys = "listen workers queue queueSeconds maxConnections clientTokens allowAnonymous allowedOrigins \
         affinity failover cooldownSeconds maxCooldownSeconds connectSeconds responseSeconds idleSeconds clientSeconds \
         requestSeconds drainSeconds maxBodyMB authToken weight maxConcurrent";
-    let facts = "https://one.test/api/v1/messages http://two.test/v1/messages second 12.5 3600 1024 x-api-key session";
+    let facts = "https://one.test/api/v1/messages http://two.test/v1/messages second 12.5 3600 8192 x-api-key session";
     for part in keys.split_whitespace().chain(facts.split_whitespace()) {
         assert!(done.stdout.contains(part), "{part} in {}", done.stdout);
     }

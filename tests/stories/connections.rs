@@ -144,3 +144,38 @@ fn an_idle_connection_that_the_endpoint_closed_costs_nothing() {
     assert_eq!(balancer.endpoint(0)["failures"], 0);
     assert_eq!((up.count(), up.connections()), (5, 5));
 }
+
+#[test]
+fn a_client_that_asks_and_never_reads_holds_nobody_up() {
+    let up = Upstream::always(ok("{}"));
+    let balancer = balance(&[&up]).start();
+    let mut deaf = balancer.client();
+    // Far more answers than the kernel holds for a connection.
+    let request = Request::new("GET", "/").bytes();
+    deaf.send(request.repeat(1000));
+    for _ in 0..20 {
+        assert_eq!(balancer.get("/health").status, 200);
+        assert_eq!(balancer.ask().status, 200);
+    }
+    // It lost nothing either.
+    for _ in 0..1000 {
+        assert_eq!(deaf.answer().status, 200);
+    }
+}
+
+#[test]
+fn clients_that_wait_take_no_threads() {
+    let up = Upstream::always(ok("{}"));
+    let balancer = balance(&[&up]).set("workers", 4).start();
+    assert_eq!(balancer.ask().status, 200);
+    let mut clients: Vec<Client> = (0..200).map(|_| balancer.client()).collect();
+    for client in clients.iter_mut().step_by(2) {
+        client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhe");
+    }
+    assert_eq!(balancer.health()["status"], "healthy");
+    assert!(balancer.threads() <= 4 + 8, "{}", balancer.threads());
+    for client in clients.iter_mut().step_by(2) {
+        client.send("llo");
+        assert_eq!(client.answer().status, 200);
+    }
+}

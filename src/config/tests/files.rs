@@ -1,5 +1,7 @@
 //! Files: the configuration's own and those that tokens are in.
 
+use std::fs;
+
 use super::*;
 
 /// A folder of this test's own, removed at its end.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::usage::Usage;
-use crate::telemetry::metrics::Ended;
+use crate::telemetry::metrics::{Ended, record};
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use serde_json::Value;
 use std::time::UNIX_EPOCH;
@@ -136,8 +136,9 @@ fn the_overview_has_what_the_page_shows() {
         cache_read: 3,
         cache_write: 4,
     });
-    metrics.forwarded(200, None, Duration::ZERO, 10, 20);
-    metrics.own(401);
+    metrics.forwarded(&record(200, None, 10, 20), Duration::ZERO);
+    metrics.answered_locally(http::StatusCode::UNAUTHORIZED);
+    metrics.refused("no client token");
     let overview = serde_json::to_value(super::overview(&view(&metrics, begun))).expect("JSON");
     let found = &overview["endpoints"][0];
     assert_eq!(found["name"], "one");

@@ -7,6 +7,17 @@ fn metrics() -> (Arc<Metrics>, Instant) {
     (Metrics::new(now, SystemTime::UNIX_EPOCH), now)
 }
 
+/// A request that ended with `status`.
+pub fn record(status: u16, first_byte: Option<Duration>, bytes_in: u64, bytes_out: u64) -> Record {
+    let arrived = Instant::now();
+    let uri = http::Uri::from_static("/v1/messages");
+    let mut record = Record::new(http::Method::POST, uri, bytes_in, "req_1".into(), arrived);
+    record.status = status;
+    record.first_byte = first_byte.map(|after| arrived + after);
+    record.bytes_out = bytes_out;
+    record
+}
+
 #[test]
 fn an_endpoint_lives_as_long_as_somebody_holds_it() {
     let (metrics, now) = metrics();
@@ -51,7 +62,10 @@ fn odd_values_are_taken() {
     let (metrics, now) = metrics();
     let endpoint = metrics.endpoint("one");
     for status in [0, 99, 600, u16::MAX] {
-        metrics.forwarded(status, Some(Duration::MAX), Duration::ZERO, 0, 0);
+        metrics.forwarded(
+            &record(status, Some(Duration::from_secs(1 << 30)), 0, 0),
+            Duration::ZERO,
+        );
         endpoint.ended(now, Ended::Status(status), Some(Duration::MAX), false);
     }
     assert_eq!(metrics.statuses(), [(100, 2), (599, 2)]);

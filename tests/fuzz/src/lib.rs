@@ -14,24 +14,25 @@
     dead_code,
     reason = "the product uses more of itself than the targets do"
 )]
-#[path = "../../src"]
+#[path = "../../../src"]
 mod product {
+    pub mod api;
     pub mod config;
-    pub mod events;
-    pub mod failover;
-    pub mod headers;
     pub mod upstream;
 
     /// Only what reads and bounds a request; the rest of it serves connections.
-    pub mod front {
+    pub mod downstream {
+        pub mod body;
+        pub mod body_budget;
         pub mod head;
-        pub mod memory;
-        pub mod request;
+        pub mod refusal;
+    }
 
-        pub const BODIES_FULL: &str = "too many large requests";
+    pub mod proxy {
+        pub mod failover;
     }
 }
-use product::{config, events, failover, front, headers, upstream};
+use product::{api, config, downstream, proxy, upstream};
 
 mod targets;
 

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::api::usage::Usage;
+use crate::balancer::EndpointState;
+use crate::telemetry::metrics::record;
 use std::time::{Duration, Instant};
 
 fn seat(name: &str) -> EndpointState {
@@ -49,17 +51,14 @@ fn the_text_has_what_was_counted() {
         input: 1,
         ..Usage::default()
     });
-    metrics.forwarded(
-        200,
-        Some(Duration::from_millis(3)),
-        Duration::from_secs(700),
-        100,
-        200,
-    );
-    metrics.forwarded(499, None, Duration::from_micros(1500), 1, 0);
-    metrics.own(401);
-    metrics.own(200);
-    metrics.own(503);
+    let first_byte = Some(Duration::from_millis(3));
+    metrics.forwarded(&record(200, first_byte, 100, 200), Duration::from_secs(700));
+    metrics.forwarded(&record(499, None, 1, 0), Duration::from_micros(1500));
+    for status in [401, 200, 503] {
+        let status = http::StatusCode::from_u16(status).expect("a status");
+        metrics.answered_locally(status);
+    }
+    metrics.refused("no client token");
     metrics.refused("queue full");
     metrics.reloaded(true);
     metrics.reloaded(false);
@@ -78,7 +77,7 @@ fn the_text_has_what_was_counted() {
         workers: 8,
         draining: false,
     };
-    let text = metrics.text(snapshot, load);
+    let text = metrics.text(&snapshot, load);
     for line in [
         "# TYPE claude_loadbalancer_attempts_total counter",
         "claude_loadbalancer_attempts_total{endpoint=\"one\",outcome=\"2xx\"} 1",
@@ -123,5 +122,5 @@ fn the_text_has_what_was_counted() {
         next: 0,
         all_rest: false,
     };
-    assert!(!metrics.text(gone, load).contains("\"one\""));
+    assert!(!metrics.text(&gone, load).contains("\"one\""));
 }

@@ -7,11 +7,10 @@ use std::thread;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
-use ureq::tls::RootCerts;
 
 use super::wire;
 use crate::config::Config;
-use crate::upstream::{Abort, Outgoing, Upstream};
+use crate::upstream::{Roots, Abort, Outgoing, Upstream};
 
 /// Larger than any piece that an input makes.
 const BUFFER: usize = 8 << 10;
@@ -90,7 +89,7 @@ pub fn answer(data: &[u8]) {
         .collect();
     *SCRIPT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Script { pieces, keep });
 
-    let upstream = Upstream::new(&CONFIG.endpoints[0], &CONFIG, &RootCerts::WebPki);
+    let upstream = Upstream::new(&CONFIG.endpoints[0], &CONFIG, &Roots::WebPki);
     let read = fetch(&upstream, &method, "/first");
     match (expected, read) {
         (Expected::Whole { body, .. }, read) => {

@@ -2,23 +2,15 @@
 //! 64 KiB is out of reach otherwise.
 
 use std::collections::HashSet;
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, LazyLock};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
 use http::StatusCode;
 
 use super::wire;
-use crate::front::head::{Framing, Head};
-use crate::front::memory::Memory;
-use crate::front::request::{BODY_TOO_LARGE, Fault, Input};
+use crate::downstream::body::{BodyReader, TOO_SHORT};
+use crate::downstream::body_budget::BodyBudget;
+use crate::downstream::head::{self, Framing, Head, Scan};
+use crate::downstream::refusal::{BODY_TOO_LARGE, Refusal};
 
 /// Longest body: small ones, so that they are met, and one above what is read in one step.
 const LIMITS: [usize; 3] = [5, 300, 70_000];
@@ -26,15 +18,20 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_LINES: usize = 128;
 /// Of what `FF n b` makes, all together.
 const MOST: usize = 200 << 10;
-/// Never over: the fuzzer's own timeout finds what hangs.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-/// What a connection's thread has seen of its client in the end.
+/// What the listener has seen of its client in the end.
 #[derive(Debug)]
 struct Seen {
     requests: Vec<(Head, Vec<u8>)>,
-    /// `None`: the last request asked for the connection's end.
-    fault: Option<Fault>,
+    end: End,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The last request asked for the connection's end.
+    Asked,
+    /// The client sent no more. Nobody waits for an answer.
+    Gone,
+    Refused(Refusal),
 }
 
 pub fn request(data: &[u8]) {
@@ -42,8 +39,8 @@ pub fn request(data: &[u8]) {
         return;
     };
     let limit = LIMITS[usize::from(*limit) % LIMITS.len()];
-    let bytes: Arc<[u8]> = unfold(rest).into();
-    let whole = read(&bytes, vec![bytes.len()], limit);
+    let bytes = unfold(rest);
+    let whole = read(&bytes, &[bytes.len()], limit);
     check(&bytes, limit, &whole);
 
     let mut ends: Vec<usize> = [*one, *two]
@@ -52,8 +49,8 @@ pub fn request(data: &[u8]) {
         .chain([bytes.len()])
         .collect();
     ends.sort_unstable();
-    let cut = read(&bytes, ends.clone(), limit);
-    assert_eq!(whole.fault, cut.fault, "cut at {ends:?}");
+    let cut = read(&bytes, &ends, limit);
+    assert_eq!(whole.end, cut.end, "cut at {ends:?}");
     assert_eq!(whole.requests.len(), cut.requests.len(), "cut at {ends:?}");
     for ((head, body), (other_head, other_body)) in whole.requests.iter().zip(&cut.requests) {
         assert_eq!(facts(head), facts(other_head), "cut at {ends:?}");
@@ -91,108 +88,88 @@ fn unfold(mut rest: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Reads one request after the other, as `front::connection` does.
-fn read(bytes: &Arc<[u8]>, ends: Vec<usize>, limit: usize) -> Seen {
-    static MEMORY: LazyLock<Arc<Memory>> = LazyLock::new(|| Memory::for_bodies(1 << 30));
-    let (client, ours) = UnixStream::pair().expect("a pair of sockets");
-    // What the kernel holds needs no second thread.
-    let mut sent = 0;
-    while sent < ends[0] {
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        match send(client.as_raw_fd(), &bytes[sent..ends[0]], flags) {
-            Ok(more) => sent += more,
-            Err(_) => break,
+/// Reads one request after the other, as the listener does with the pieces that a client's bytes come in.
+fn read(bytes: &[u8], ends: &[usize], limit: usize) -> Seen {
+    let mut reader = Reader {
+        held: Vec::new(),
+        scan: Scan::default(),
+        upload: None,
+        limit,
+        requests: Vec::new(),
+    };
+    let mut from = 0;
+    for &end in ends {
+        match reader.read(&bytes[from..end]) {
+            Ok(()) => from = end,
+            Err(end) => {
+                return Seen {
+                    requests: reader.requests,
+                    end,
+                };
+            }
         }
     }
-    let done = Arc::new(AtomicBool::new(false));
-    if sent == bytes.len() {
-        client.shutdown(Shutdown::Write).expect("an open socket");
-    } else {
-        let delivery = Delivery {
-            bytes: bytes.clone(),
-            sent,
-            ends,
-            peek: ours.try_clone().expect("a descriptor"),
-            client,
-            done: done.clone(),
+    let end = match reader.upload {
+        Some(_) => End::Refused(TOO_SHORT),
+        None => End::Gone,
+    };
+    Seen {
+        requests: reader.requests,
+        end,
+    }
+}
+
+struct Reader {
+    held: Vec<u8>,
+    scan: Scan,
+    upload: Option<(Head, BodyReader)>,
+    limit: usize,
+    requests: Vec<(Head, Vec<u8>)>,
+}
+
+impl Reader {
+    fn read(&mut self, mut piece: &[u8]) -> Result<(), End> {
+        if let Some((_, body)) = &mut self.upload {
+            let spare = body.spare();
+            let straight = spare.len().min(piece.len());
+            spare[..straight].copy_from_slice(&piece[..straight]);
+            body.filled(straight);
+            piece = &piece[straight..];
+        }
+        self.held.extend_from_slice(piece);
+        let all = std::mem::take(&mut self.held);
+        let mut input = &all[..];
+        while self.take(&mut input)? {}
+        self.held = input.to_vec();
+        Ok(())
+    }
+
+    /// False where it is the beginning of something.
+    fn take(&mut self, input: &mut &[u8]) -> Result<bool, End> {
+        static BUDGET: LazyLock<Arc<BodyBudget>> =
+            LazyLock::new(|| BodyBudget::for_bodies(1 << 30));
+        if let Some((_, body)) = &mut self.upload {
+            if !body.take(input).map_err(End::Refused)? {
+                return Ok(false);
+            }
+            let (head, body) = self.upload.take().expect("it is there");
+            let keep = head.keep_alive;
+            self.requests.push((head, body.finish().bytes));
+            return if keep { Ok(true) } else { Err(End::Asked) };
+        }
+        let Some(end) = self.scan.find_end(input).map_err(End::Refused)? else {
+            return Ok(false);
         };
-        WRITER.send(delivery).expect("the writer lives on");
-    }
-    let stream = TcpStream::from(OwnedFd::from(ours));
-    let mut input = Input::new(&stream);
-    let until = Instant::now() + PATIENCE;
-    let mut requests = Vec::new();
-    let mut next = || -> Result<(Head, Vec<u8>), Fault> {
-        input.wait(until)?;
-        let head = input.read_head(until)?;
-        if matches!(head.body, Framing::Length(length) if length > limit as u64) {
-            return Err(BODY_TOO_LARGE);
+        let (head, behind) = input.split_at(end);
+        *input = behind;
+        self.scan = Scan::default();
+        let head = head::parse(head).map_err(End::Refused)?;
+        if matches!(head.body, Framing::Length(length) if length > self.limit as u64) {
+            return Err(End::Refused(BODY_TOO_LARGE));
         }
-        let mut charge = MEMORY.charge();
-        let body = input.read_body(head.body, limit, &mut charge, || until)?;
-        input.release();
-        Ok((head, body))
-    };
-    let fault = loop {
-        match next() {
-            Ok(request) => {
-                let keep = request.0.keep_alive;
-                requests.push(request);
-                if !keep {
-                    break None;
-                }
-            }
-            Err(fault) => break Some(fault),
-        }
-    };
-    done.store(true, Ordering::Relaxed);
-    // Frees a writer that waits for room.
-    let _ = stream.shutdown(Shutdown::Both);
-    Seen { requests, fault }
-}
-
-/// A client's bytes, and where each of its writes ends.
-struct Delivery {
-    bytes: Arc<[u8]>,
-    sent: usize,
-    ends: Vec<usize>,
-    client: UnixStream,
-    /// The reader's socket, to see what it has not taken yet.
-    peek: UnixStream,
-    done: Arc<AtomicBool>,
-}
-
-/// A thread that writes what a client sends, each piece only when the one before it was read: so no read sees two.
-static WRITER: LazyLock<Sender<Delivery>> = LazyLock::new(|| {
-    let (sender, receiver) = mpsc::channel::<Delivery>();
-    thread::spawn(move || receiver.into_iter().for_each(|delivery| delivery.write()));
-    sender
-});
-
-impl Delivery {
-    fn write(&self) {
-        let mut from = self.sent;
-        for &end in self.ends.iter().filter(|&&end| end > self.sent) {
-            self.await_reader();
-            while from < end {
-                let piece = &self.bytes[from..end];
-                match send(self.client.as_raw_fd(), piece, MsgFlags::MSG_NOSIGNAL) {
-                    Ok(written) => from += written,
-                    Err(Errno::EINTR) => {}
-                    Err(_) => return,
-                }
-            }
-        }
-        let _ = self.client.shutdown(Shutdown::Write);
-    }
-
-    fn await_reader(&self) {
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        while !self.done.load(Ordering::Relaxed)
-            && recv(self.peek.as_raw_fd(), &mut [0], flags) == Ok(1)
-        {
-            thread::yield_now();
-        }
+        let body = BodyReader::new(head.body, self.limit, BUDGET.charge()).map_err(End::Refused)?;
+        self.upload = Some((head, body));
+        Ok(true)
     }
 }
 
@@ -224,21 +201,19 @@ fn check(bytes: &[u8], limit: usize, seen: &Seen) {
         assert!(body.len() <= limit);
         rest = &rest[used..];
     }
-    let Some(fault) = &seen.fault else {
+    if seen.end == End::Asked {
         return;
-    };
+    }
     let Some(head) = wire::Head::read(rest) else {
-        return assert!(
-            !matches!(fault, Fault::Refused(status, _) if *status == StatusCode::PAYLOAD_TOO_LARGE)
-        );
+        return assert_ne!(seen.end, End::Refused(BODY_TOO_LARGE));
     };
-    assert_ne!(*fault, Fault::Gone, "a whole head deserves an answer");
-    let Fault::Refused(status, why) = fault else {
-        return;
+    let End::Refused(refusal) = &seen.end else {
+        panic!("a whole head deserves an answer");
     };
+    let (status, why) = (refusal.status, &refusal.message);
     let after = &rest[head.length..];
     let fields = head.fields.len();
-    match *status {
+    match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             assert!(head.length > MAX_HEAD || fields > MAX_LINES, "{why}");
         }

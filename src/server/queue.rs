@@ -1,0 +1,126 @@
+//! The hand-over of whole requests to the workers, through tiny_http.
+//!
+//! tiny_http's listener hands each request to the pool of workers, as the program's shape wants it. But it never meets a stranger,
+//! opens no connection and starts no thread while we run: at start one connection is made to it over a socket of this process alone,
+//! then its door is closed for good. A request that the listener has read waits in a table; its number goes down that connection as
+//! `GET /17`, tiny_http queues it, and the first free worker takes it from there and writes the answer to the client itself.
+//!
+//! This is the only file that names tiny_http.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::api::errors::request_id;
+use crate::downstream::{Exchange, Permit, Ticket};
+
+/// Requests on their way from the listener to the workers.
+pub struct Queue {
+    tiny_http: &'static tiny_http::Server,
+    handover: Mutex<UnixStream>,
+    waiting: Mutex<HashMap<Ticket, Exchange>>,
+    numbers: AtomicU64,
+    /// Requests that wait for a worker or have one.
+    admitted: Arc<AtomicUsize>,
+    /// How many that may be.
+    most: usize,
+}
+
+impl Queue {
+    /// `most`: requests that may wait for a worker or have one.
+    ///
+    /// # Errors
+    /// The system has no socket or thread left.
+    pub fn new(most: usize) -> io::Result<Queue> {
+        let (tiny_http, handover) = open_tiny_http()?;
+        Ok(Queue {
+            tiny_http,
+            handover: Mutex::new(handover),
+            waiting: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            admitted: Arc::default(),
+            most,
+        })
+    }
+
+    /// Hands a request over.
+    ///
+    /// # Errors
+    /// It comes back where too many are served or wait already.
+    pub fn submit(&self, mut exchange: Exchange) -> Result<Ticket, Box<Exchange>> {
+        let Some(permit) = Permit::take(&self.admitted, self.most) else {
+            return Err(Box::new(exchange));
+        };
+        exchange.permit = Some(permit);
+        let ticket = Ticket(self.numbers.fetch_add(1, Ordering::Relaxed));
+        lock(&self.waiting).insert(ticket, exchange);
+        let line = format!("GET /{} HTTP/1.1\r\n\r\n", ticket.0);
+        if let Err(err) = lock(&self.handover).write_all(line.as_bytes()) {
+            // It cannot happen while the process lives: both ends are ours.
+            log::error!("tiny_http takes no more requests: {err}");
+        }
+        Ok(ticket)
+    }
+
+    /// Waits for the next request. It may have been withdrawn meanwhile: [`Queue::withdraw`] tells.
+    pub fn next(&self) -> Ticket {
+        loop {
+            match self.tiny_http.recv() {
+                Ok(request) => {
+                    let number = request.url().trim_start_matches('/').parse();
+                    // tiny_http's own answer, which nobody reads: none.
+                    drop(request.into_writer());
+                    if let Ok(number) = number {
+                        return Ticket(number);
+                    }
+                }
+                Err(err) => log::warn!("tiny_http: {err}"),
+            }
+        }
+    }
+
+    /// Takes a request that nobody has begun with, be it to serve it or to give it up; `None` once somebody has.
+    pub fn withdraw(&self, ticket: Ticket) -> Option<Exchange> {
+        lock(&self.waiting).remove(&ticket)
+    }
+
+    /// Requests that wait, and requests that are served.
+    pub fn load(&self) -> (usize, usize) {
+        let queued = lock(&self.waiting).len();
+        let admitted = self.admitted.load(Ordering::Acquire);
+        (queued, admitted.saturating_sub(queued))
+    }
+}
+
+/// tiny_http with one connection to it, and no way for another one.
+///
+/// The socket has no place in the file system: it needs no writable folder, and nothing is left behind. Its name lives
+/// for the moment between the two calls.
+fn open_tiny_http() -> io::Result<(&'static tiny_http::Server, UnixStream)> {
+    let address = SocketAddr::from_abstract_name(request_id())?;
+    let listener = UnixListener::bind_addr(&address)?;
+    let door = listener.try_clone()?;
+    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    // Never dropped: the workers use it as long as the process lives, and its `Drop` knows no nameless sockets.
+    let server: &'static tiny_http::Server = Box::leak(Box::new(server));
+    let mut handover = UnixStream::connect_addr(&address)?;
+    handover.shutdown(Shutdown::Read)?;
+    handover.write_all(b"GET /0 HTTP/1.1\r\n\r\n")?;
+    drop(server.recv()?.into_writer());
+    nix::sys::socket::shutdown(door.as_raw_fd(), nix::sys::socket::Shutdown::Both)?;
+    // The accept thread ends, and says so.
+    match server.recv_timeout(Duration::from_secs(5)) {
+        Err(_) => Ok((server, handover)),
+        Ok(_) => Err(io::Error::other("tiny_http's listener did not close")),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

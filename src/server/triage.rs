@@ -1,0 +1,88 @@
+//! Judges a request by its head: who answers, and for whom. What needs no endpoint is answered here, on the listener's thread.
+
+use std::borrow::Cow;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::{Server, status};
+use crate::api::errors::{error, request_id};
+use crate::downstream::access::{self, Cors};
+use crate::downstream::routes::{OWN_METHODS, Route, route};
+use crate::downstream::{Admission, Head, Host, NO_CLIENT_TOKEN, Refusal, SHUTTING_DOWN, Triage};
+
+impl Server {
+    /// See [`crate::downstream::Host::triage`].
+    pub(super) fn judge(&self, head: &Head) -> Triage {
+        let (config, path) = (self.config(), head.target.path());
+        let cors = Cors::of(&config, &head.headers);
+        let route = route(&head.method, path);
+        let is_admitted = access::is_admitted(&config, &head.headers);
+        let request_id = request_id();
+        let mut answer = match self.refusal(route, path, is_admitted) {
+            Some(refusal) => {
+                self.metrics.refused(refusal.cause);
+                let mut answer = error(refusal.status, &refusal.message, &request_id);
+                let headers = answer.headers_mut();
+                if refusal == SHUTTING_DOWN {
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                if route == Route::WrongMethod {
+                    headers.insert(header::ALLOW, HeaderValue::from_static(OWN_METHODS));
+                }
+                answer
+            }
+            None => match route {
+                Route::Forward(route) => {
+                    return Triage::Forward(Admission {
+                        config,
+                        route,
+                        cors,
+                        request_id,
+                    });
+                }
+                Route::Metrics => status::metrics(self.view(), &head.headers),
+                Route::Health => status::health(&self.view(), is_admitted),
+                Route::Preflight => preflight(&cors, &head.headers),
+                _ => status::page(),
+            },
+        };
+        if route != Route::Preflight {
+            cors.mark(answer.headers_mut());
+        }
+        self.answered_locally(Some(&head.method), Some(path), &answer, &request_id);
+        Triage::Answer(answer)
+    }
+
+    /// Why a request gets an error at once, if it does.
+    fn refusal(&self, route: Route, path: &str, is_admitted: bool) -> Option<Refusal> {
+        let refusal = |status, cause, message: String| Refusal {
+            status,
+            cause,
+            message: Cow::Owned(message),
+        };
+        match route {
+            Route::Health => None,
+            _ if self.is_draining() => Some(SHUTTING_DOWN),
+            Route::Forward(_) | Route::Metrics if !is_admitted => Some(NO_CLIENT_TOKEN),
+            Route::WrongMethod => Some(refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "wrong method",
+                format!("{path} knows GET and HEAD only"),
+            )),
+            Route::NotFound => Some(refusal(
+                StatusCode::NOT_FOUND,
+                "unknown path",
+                format!("no such path here: {path}; the API is at /v1/"),
+            )),
+            Route::Forward(_) | Route::Metrics | Route::Page | Route::Preflight => None,
+        }
+    }
+}
+
+fn preflight(cors: &Cors, asked: &HeaderMap) -> Response<Vec<u8>> {
+    let mut answer = Response::new(Vec::new());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    *answer.headers_mut() = cors.preflight(asked);
+    answer
+}
