@@ -27,4 +27,5 @@ mod streams;
 mod timeouts;
 mod tls;
 mod tokens;
+mod tree;
 mod turns;
