@@ -22,6 +22,8 @@ use crate::upstream::{Abort, Reason};
 
 /// Bytes that one client may bring in a turn before the others have theirs.
 const TURN: usize = 512 << 10;
+/// So many of them each step counts at least: a small request that we answer ourselves takes time, too.
+const STEP: usize = 4 << 10;
 /// How long a client that was refused may go on sending before its connection is cut. Closing at once would reset it, and the answer
 /// could be lost (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -232,7 +234,7 @@ impl Client {
                 return Fate::Waits;
             }
             match self.read(scratch, cx) {
-                Ok(amount) => brought += amount,
+                Ok(amount) => brought += amount.max(STEP),
                 Err(Ended) => return Fate::Closes,
             }
         }

@@ -102,6 +102,7 @@ pub mod sync {
 
     use crate::time;
 
+    #[derive(Debug)]
     pub struct Condvar(loom::sync::Condvar);
 
     impl Condvar {

@@ -5,9 +5,9 @@
 
 use real::boxed::Box;
 
-use crate::server::workers::{WAITING, Workers};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::thread::spawn;
+use crate::workers::{WAITING, Workers};
 use crate::{Work, explore, time};
 
 /// tiny_http's queue.
