@@ -64,6 +64,10 @@ impl Scan {
             return Err(malformed("this is not HTTP/1.1"));
         }
         for at in memchr_iter(b'\n', &head[self.looked..]).map(|at| at + self.looked) {
+            // What is behind the limit is not looked at, so that it does not matter in which pieces the head comes.
+            if at >= MAX_HEAD {
+                return Err(HEAD_TOO_LARGE);
+            }
             if at == 0 || head[at - 1] != b'\r' {
                 return Err(malformed("a line of the head ends without CR LF"));
             }
@@ -198,5 +202,24 @@ fn expects_continue(headers: &HeaderMap) -> Result<bool, Refusal> {
         (None, _) => Ok(false),
         (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
         _ => Err(UNKNOWN_EXPECTATION),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_over_the_limit_is_too_large_in_whatever_pieces_it_comes() {
+        let start = format!("GET / HTTP/1.1\r\na: {}", "b".repeat(MAX_HEAD));
+        let whole = format!("{start}\nc");
+        for pieces in [vec![whole.as_str()], vec![start.as_str(), whole.as_str()]] {
+            let mut scan = Scan::default();
+            let found = pieces
+                .iter()
+                .map(|piece| scan.find_end(piece.as_bytes()))
+                .find(Result::is_err);
+            assert_eq!(found, Some(Err(HEAD_TOO_LARGE)));
+        }
     }
 }
