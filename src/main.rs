@@ -149,7 +149,7 @@ fn arguments() -> Result<(Mode, Option<PathBuf>), lexopt::Error> {
 
 fn check(path: Option<PathBuf>, probe: bool) -> Result<(), String> {
     let config = Config::load(&find(path)?).map_err(|err| err.to_string())?;
-    let roots = upstream::roots()?;
+    let roots = upstream::Roots::from_env()?;
     print!("{config}");
     match if probe {
         cli::probe::probe(&config, &roots)
@@ -185,7 +185,7 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
         (None, None) => unreachable!("without --demo there is a file"),
     };
     let config = config.map_err(|err| err.to_string())?;
-    let roots = upstream::roots()?;
+    let roots = upstream::Roots::from_env()?;
     let (socket, address) = bind(&config.listen)?;
     if !address.ip().is_loopback() && !config.client_tokens.is_empty() {
         log::warn!(

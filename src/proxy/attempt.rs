@@ -126,7 +126,11 @@ pub fn run(call: &Outgoing, mut attempt: Attempt, exchange: &Exchange) -> Step {
         Ok(answer) => answer,
         Err(upstream::Error::Aborted) => return Step::deliver(aborted(exchange)),
         Err(upstream::Error::TimedOut) => return timed_out(attempt),
-        Err(upstream::Error::Unreachable(why)) => {
+        Err(upstream::Error::Unsendable(why)) => {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Step::deliver(Delivery::Error(status, why));
+        }
+        Err(upstream::Error::Unreachable(why) | upstream::Error::Broken(why)) => {
             apply_verdict(
                 Outcome::Unreachable,
                 &why,

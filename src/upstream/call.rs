@@ -1,9 +1,10 @@
 //! A call that is being made, as the connection under it and other threads see it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Ends an attempt from another thread.
 #[derive(Debug, Default)]
@@ -64,7 +65,7 @@ thread_local! {
     static CALL: RefCell<Option<Call>> = const { RefCell::new(None) };
 }
 
-/// What the transport must know of the call that this thread makes.
+/// What the transport must know of the call that this thread makes, and what it learns.
 pub struct Call {
     pub abort: Arc<Abort>,
     /// Take no kept connection.
@@ -73,53 +74,66 @@ pub struct Call {
     pub reused: bool,
     /// A byte of the answer has come.
     pub answered: bool,
+    /// When the last byte of the request went out.
     pub sent: Instant,
     /// Bytes of the head and the body that go out, or a few more.
     pub size: usize,
-    /// How long the next read may wait where ureq sets no limit itself.
-    pub patience: Duration,
+    /// Until when the next piece of a body must be here; ureq has no limit for one piece, only for all.
+    pub piece_by: Instant,
+    /// The answer's framing is such that nothing behind it can be trusted.
+    pub spoiled: bool,
+}
+
+/// A call, from its begin to the end of its answer's body. It is this thread's: dropped, the thread makes none.
+pub struct Entered {
+    number: u64,
+    /// It means something on this thread only.
+    here: PhantomData<*const ()>,
+}
+
+thread_local! {
+    static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Call {
-    /// `size`: bytes of head and body together, at least.
-    pub fn new(abort: &Arc<Abort>, size: usize) -> Call {
+    /// `size`: bytes of head and body together, at least. `fresh`: on a new connection.
+    pub fn new(abort: &Arc<Abort>, size: usize, fresh: bool) -> Call {
+        let now = Instant::now();
         Call {
             abort: abort.clone(),
-            fresh: false,
+            fresh,
             reused: false,
             answered: false,
-            sent: Instant::now(),
+            sent: now,
             size,
-            patience: Duration::MAX,
+            piece_by: now,
+            spoiled: false,
         }
     }
 
-    pub fn on_a_fresh_connection(abort: &Arc<Abort>, size: usize) -> Call {
-        Call {
-            fresh: true,
-            ..Call::new(abort, size)
-        }
-    }
-
-    pub fn enter(self) {
+    pub fn enter(self) -> Entered {
         CALL.set(Some(self));
+        let number = NUMBER.get() + 1;
+        NUMBER.set(number);
+        Entered {
+            number,
+            here: PhantomData,
+        }
     }
 
-    pub fn met_a_stale_connection() -> bool {
-        Call::with(|call| call.reused && !call.answered)
-    }
-
-    pub fn sent_at() -> Instant {
-        Call::with(|call| call.sent)
-    }
-
-    pub fn set_patience(patience: Duration) {
-        Call::with(|call| call.patience = patience);
-    }
-
+    /// Looks at the call that this thread makes.
     pub fn with<R>(look: impl FnOnce(&mut Call) -> R) -> R {
         CALL.with_borrow_mut(|call| {
             look(call.as_mut().expect("a transport is used by a call only"))
         })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // Another call may have begun meanwhile.
+        if NUMBER.get() == self.number {
+            CALL.set(None);
+        }
     }
 }

@@ -1,13 +1,17 @@
 //! The bytes of an answer that have come and are not yet used.
 
+use super::sieve::Sieve;
+
 /// Input starts here and doubles while reads fill it: an event takes one read, a large answer few.
 pub const MIN_INPUT: usize = 4 << 10;
-const MAX_INPUT: usize = 64 << 10;
-/// Bytes that have come and are not yet used.
+pub const MAX_INPUT: usize = 64 << 10;
+
+/// Bytes that have come: first those that ureq may see, then those that wait for what follows them.
 #[derive(Debug, Default)]
 pub struct Input {
     bytes: Vec<u8>,
     start: usize,
+    shown: usize,
     end: usize,
     /// The last look at the bytes used some of them, so that another one may.
     pub progress: bool,
@@ -18,20 +22,30 @@ impl Input {
         self.bytes.len()
     }
 
+    /// What ureq may see.
     pub fn unread(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        &self.bytes[self.start..self.shown]
     }
 
-    /// Room for more. An answer's head that fills `MAX_INPUT` and is not whole goes on growing: ureq refuses it at
-    /// [`super::MAX_HEAD`].
+    /// Nothing is left, seen or unseen.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Bytes that are held, seen or unseen.
+    pub fn held(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Room for more. Where much is held and nothing of it can be used yet, it goes on growing: the sieve and ureq have their limits.
     pub fn spare(&mut self) -> &mut [u8] {
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
+        if self.is_empty() {
+            (self.start, self.shown, self.end) = (0, 0, 0);
         }
         if self.end == self.bytes.len() {
             self.bytes.drain(..self.start);
             self.end -= self.start;
+            self.shown -= self.start;
             self.start = 0;
             self.bytes.resize((self.end * 2).max(MIN_INPUT), 0);
         }
@@ -44,6 +58,19 @@ impl Input {
         if filled && self.bytes.len() < MAX_INPUT {
             self.bytes.resize(self.bytes.len() * 2, 0);
         }
+    }
+
+    /// Shows what the sieve lets through of the bytes that it has not passed yet. True where that was something.
+    pub fn sift(&mut self, sieve: &mut Sieve) -> bool {
+        let sifted = sieve.sift(&mut self.bytes[self.shown..self.end]);
+        let dropped = sifted.taken - sifted.kept;
+        if dropped > 0 {
+            let rest = self.shown + sifted.taken..self.end;
+            self.bytes.copy_within(rest, self.shown + sifted.kept);
+            self.end -= dropped;
+        }
+        self.shown += sifted.kept;
+        sifted.kept > 0
     }
 
     pub fn consume(&mut self, amount: usize) {

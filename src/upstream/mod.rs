@@ -1,13 +1,19 @@
 //! One attempt at one endpoint.
 //!
-//! The only file that names ureq's agent. ureq does the protocol; what it cannot do for us is in `upstream/transport.rs`:
-//! an attempt that another thread can end, one look at a kept connection instead of six system calls, head and body in
-//! one write, buffers that shrink. It knows nothing of other endpoints: what an outcome means is `failover`'s to say.
+//! ureq does the protocol; what it cannot do for us is in the connection under it (`transport.rs`, `connector.rs`): an attempt that another
+//! thread can end, one look at a kept connection instead of six system calls, head and body in one write, buffers that shrink, answers
+//! that ureq would fail on. It knows nothing of other endpoints: what an outcome means is `failover`'s to say.
 
 mod call;
+mod connector;
+mod dial;
+mod error;
 mod input;
 mod resolver;
+mod sieve;
 mod transport;
+mod trust;
+mod wire;
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -15,24 +21,18 @@ use std::time::{Duration, Instant};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::{Connector, RustlsConnector};
-use ureq::{Agent, AsSendBody, BodyReader, Timeout};
+use http::{Method, Request, StatusCode, Uri, Version, header};
+use ureq::{Agent, BodyReader};
 
 use crate::api::headers;
 use crate::config::{Config, Endpoint};
-use call::Call;
 pub use call::{Abort, Reason};
-use transport::{NoLookup, TcpConnector, WatchedConnector};
-/// Whom we trust to name an endpoint.
-pub use ureq::tls::RootCerts as Roots;
+use call::{Call, Entered};
+use connector::{EndpointConnector, NoLookup};
+pub use error::Error;
+pub use trust::Roots;
 
-/// Bytes of an answer's head that we take; the Claude API's are about 2 KiB.
-const MAX_HEAD: usize = 64 << 10;
-/// The TLS layer's buffers, in bytes: one record (RFC 8446 §5.1). A plain connection brings its own.
-const TLS_BUFFER: usize = 16 << 10;
-/// Room for what an outgoing head has beside the lines that we count: method, version, length, names, line ends.
+/// Room for what an outgoing head has beside the lines that we count: version, length, names, line ends.
 const LINES_OF_OURS: usize = 512;
 /// Idle connections to one endpoint that are kept for the next requests, and for how long. nginx users write
 /// `keepalive 64`; the API's edge closes idle connections after some minutes.
@@ -83,22 +83,8 @@ pub struct Answer {
     pub first_event_by: Instant,
 }
 
-/// Why an attempt gave no answer.
-#[derive(Debug)]
-pub enum Error {
-    /// No connection, closed before the answer's first byte, or not HTTP.
-    Unreachable(String),
-    /// Connected and sent, but no answer's head within `responseSeconds`: the endpoint may be working on it.
-    TimedOut,
-    /// [`Abort::abort`] was called: the client has gone, or we are shutting down.
-    Aborted,
-    /// This machine had no descriptor or thread left for it. No endpoint's fault.
-    Exhausted(io::Error),
-}
-
 impl Upstream {
-    /// `roots` as [`roots`] gives them.
-    pub fn new(endpoint: &Endpoint, config: &Config, roots: &RootCerts) -> Upstream {
+    pub fn new(endpoint: &Endpoint, config: &Config, roots: &Roots) -> Upstream {
         let timeouts = Timeouts::of(config);
         let agent_config = Agent::config_builder()
             .http_status_as_error(false)
@@ -111,17 +97,12 @@ impl Upstream {
             .accept_encoding("")
             .timeout_connect(Some(timeouts.connect))
             .timeout_recv_response(Some(timeouts.response))
-            .max_response_header_size(MAX_HEAD)
-            .input_buffer_size(TLS_BUFFER)
-            .output_buffer_size(TLS_BUFFER)
+            .max_response_header_size(sieve::MAX_HEAD)
             .max_idle_connections(MAX_IDLE)
             .max_idle_connections_per_host(MAX_IDLE)
             .max_idle_age(MAX_IDLE_AGE)
-            .tls_config(TlsConfig::builder().root_certs(roots.clone()).build())
             .build();
-        let connector = TcpConnector::new(timeouts.response)
-            .chain(RustlsConnector::default())
-            .chain(WatchedConnector);
+        let connector = EndpointConnector::new(roots, timeouts.response);
         Upstream {
             credential: headers::credential(endpoint.auth_scheme, &endpoint.auth_token),
             agent: Agent::with_parts(agent_config, connector, NoLookup),
@@ -141,79 +122,73 @@ impl Upstream {
 
     /// Sends a request and waits for the answer's head.
     ///
-    /// A kept connection may have been closed by the endpoint at the same moment: where not a byte of an answer came on
-    /// it, the request goes out again on a fresh one, once.
+    /// A kept connection may have been closed by the endpoint at the same moment, or be dead without having said so: where not a byte
+    /// of an answer came on it, the request goes out again on a fresh one, once.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub fn send(&self, call: &Outgoing, abort: &Arc<Abort>) -> Result<Answer, Error> {
-        let head = self.head_size(call);
-        let size = head + call.body.len().min(transport::OUTPUT);
-        let mut outcome = self.send_once(call, Call::new(abort, size));
-        // Where only the time ran out, the endpoint may be working on it.
-        let failed = matches!(&outcome, Err(err) if !matches!(err, ureq::Error::Timeout(_)));
-        if failed && !abort.is_aborted() && Call::met_a_stale_connection() {
-            log::debug!(endpoint = self.name(); "a kept connection had been closed");
-            outcome = self.send_once(call, Call::on_a_fresh_connection(abort, size));
+        let uri = self.uri(call.target)?;
+        let size = self.head_size(call) + call.body.len().min(transport::OUTPUT);
+        let mut outcome = self.send_once(call, uri.clone(), Call::new(abort, size, false));
+        if let Err((Error::Broken(why), true)) = &outcome
+            && !abort.is_aborted()
+        {
+            log::debug!(endpoint = self.name(); "a kept connection had ended: {why}");
+            outcome = self.send_once(call, uri, Call::new(abort, size, true));
         }
-        outcome.map_err(|err| {
-            if abort.is_aborted() {
-                Error::Aborted
-            } else {
-                explain(err)
-            }
+        outcome.map_err(|(err, _)| match abort.is_aborted() {
+            true => Error::Aborted,
+            false => err,
         })
     }
 
-    fn send_once(&self, call: &Outgoing, context: Call) -> Result<Answer, ureq::Error> {
-        context.enter();
+    /// An error comes with whether a kept connection had ended before a byte of the answer: then it may be that alone.
+    fn send_once(&self, call: &Outgoing, uri: Uri, context: Call) -> Result<Answer, (Error, bool)> {
+        let entered = context.enter();
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = call.method.clone();
-        parts.uri = self.uri(call.target);
+        parts.uri = uri;
         parts.headers = call.headers.clone();
         parts
             .headers
             .insert(self.credential.0.clone(), self.credential.1.clone());
         let answer = if call.body.is_empty() && !needs_length(call.method) {
-            self.run(Request::from_parts(parts, ()))?
+            self.agent.run(Request::from_parts(parts, ()))
         } else {
-            self.run(Request::from_parts(parts, call.body))?
+            self.agent.run(Request::from_parts(parts, call.body))
         };
-        let (head, body) = answer.into_parts();
-        let length = match head.headers.contains_key(header::TRANSFER_ENCODING) {
+        let (reused, answered) = Call::with(|call| (call.reused, call.answered));
+        let answer = answer.map_err(|err| (error::sort(err, answered), reused && !answered))?;
+        let (mut head, body) = answer.into_parts();
+        let has_body = *call.method != Method::HEAD && !is_bodiless(head.status);
+        if has_body && let Err(why) = check_coding(head.version, &head.headers) {
+            return Err((Error::Broken(why.into()), false));
+        }
+        let is_chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
+        if is_chunked && head.headers.contains_key(header::CONTENT_LENGTH) {
+            // RFC 9112 §6.3: the chunks count, and somebody on the way may see it otherwise.
+            Call::with(|call| call.spoiled = true);
+        }
+        if is_bodiless(head.status) {
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
+        let length = match is_chunked || is_bodiless(head.status) {
             true => None,
             false => body.content_length(),
         };
-        let body = Body {
-            reader: body.into_reader(),
-            idle: self.timeouts.idle,
-        };
-        let first_event_by = Call::sent_at() + self.timeouts.response;
+        let first_event_by = Call::with(|call| call.sent) + self.timeouts.response;
         Ok(Answer {
             status: head.status,
             headers: head.headers,
             length,
-            body,
+            body: Body {
+                reader: body.into_reader(),
+                idle: self.timeouts.idle,
+                _call: entered,
+            },
             first_event_by,
         })
-    }
-
-    fn run(
-        &self,
-        mut request: Request<impl AsSendBody>,
-    ) -> Result<Response<ureq::Body>, ureq::Error> {
-        let longest = request
-            .headers()
-            .values()
-            .map(HeaderValue::len)
-            .max()
-            .unwrap_or(0);
-        if longest > TLS_BUFFER / 2 {
-            // A header line must fit in the buffer. Such a request gets a connection of its own.
-            request = self
-                .agent
-                .configure_request(request)
-                .output_buffer_size(2 * MAX_HEAD)
-                .build();
-        }
-        self.agent.run(request)
     }
 
     /// Bytes of the head that goes out, or a few more.
@@ -226,6 +201,7 @@ impl Upstream {
         let base = &self.endpoint.base_url;
         let host = base.authority().map_or(0, |host| host.as_str().len());
         lines
+            + call.method.as_str().len()
             + call.target.as_str().len()
             + base.path().len()
             + host
@@ -234,16 +210,18 @@ impl Upstream {
     }
 
     /// The base URL with the request's path and query, byte for byte.
-    fn uri(&self, target: &PathAndQuery) -> Uri {
+    fn uri(&self, target: &PathAndQuery) -> Result<Uri, Error> {
         let base = self.endpoint.base_url.path();
         let target = target.as_str().strip_prefix('/').unwrap_or(target.as_str());
         let mut joined = String::with_capacity(base.len() + target.len());
         joined.push_str(base);
         joined.push_str(target);
         let mut parts = self.endpoint.base_url.clone().into_parts();
-        parts.path_and_query =
-            Some(PathAndQuery::try_from(joined).expect("two valid paths make one"));
-        Uri::from_parts(parts).expect("a base URL has scheme and host")
+        // Two valid paths make one, but for a length that is more than the `http` crate takes: 65,534 bytes.
+        let joined = PathAndQuery::try_from(joined)
+            .map_err(|err| Error::Unsendable(format!("path and query cannot be sent on: {err}")))?;
+        parts.path_and_query = Some(joined);
+        Ok(Uri::from_parts(parts).expect("a base URL has scheme and host"))
     }
 }
 
@@ -252,15 +230,19 @@ fn needs_length(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-fn explain(err: ureq::Error) -> Error {
-    match err {
-        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
-            Error::Unreachable("no connection within connectSeconds".into())
-        }
-        ureq::Error::Timeout(_) => Error::TimedOut,
-        ureq::Error::Io(err) if transport::is_exhaustion(&err) => Error::Exhausted(err),
-        ureq::Error::Io(err) => Error::Unreachable(err.to_string()),
-        err => Error::Unreachable(err.to_string()),
+/// Answers of these statuses have no body, whatever they say (RFC 9110 §15.3.5, §15.4.5).
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// RFC 9112 §6.1: we understand chunks, and nothing else, and not from an HTTP/1.0 server, whose framing is not to be trusted then.
+fn check_coding(version: Version, headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        _ if version == Version::HTTP_10 => Err("an HTTP/1.0 answer with a transfer coding"),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err("an answer with a transfer coding that nobody asked for"),
     }
 }
 
@@ -268,6 +250,8 @@ fn explain(err: ureq::Error) -> Error {
 pub struct Body {
     reader: BodyReader<'static>,
     idle: Duration,
+    /// The call lasts as long as its answer's body, and ends after it.
+    _call: Entered,
 }
 
 impl Body {
@@ -276,46 +260,18 @@ impl Body {
     /// # Errors
     /// `TimedOut` after `idleSeconds` of silence; anything else when the endpoint broke the body off.
     pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        Call::set_patience(self.idle);
+        let idle = Instant::now() + self.idle;
+        Call::with(|call| call.piece_by = idle);
         self.reader.read(buf)
     }
 
     /// The same, until `deadline` at most.
     pub fn read_by(&mut self, deadline: Instant, buf: &mut [u8]) -> io::Result<usize> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let now = Instant::now();
+        if deadline <= now {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        Call::set_patience(left.min(self.idle));
+        Call::with(|call| call.piece_by = deadline.min(now + self.idle));
         self.reader.read(buf)
     }
-}
-
-/// Whom we trust to name an endpoint: Mozilla's list, built in, or what the file named by `SSL_CERT_FILE` holds, as
-/// OpenSSL, curl and Go have it.
-///
-/// # Errors
-/// The file cannot be read or holds no certificate.
-pub fn roots() -> Result<RootCerts, String> {
-    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
-        return Ok(RootCerts::WebPki);
-    };
-    let path = std::path::PathBuf::from(path);
-    let wrong = |what: String| {
-        format!(
-            "SSL_CERT_FILE: {}: expected PEM certificates, {what}",
-            path.display()
-        )
-    };
-    let pem = std::fs::read(&path).map_err(|err| wrong(err.to_string()))?;
-    let mut certificates: Vec<Certificate<'static>> = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|err| wrong(err.to_string()))? {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() {
-        return Err(wrong("found none".into()));
-    }
-    Ok(RootCerts::new_with_certs(&certificates))
 }

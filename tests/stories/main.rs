@@ -29,3 +29,4 @@ mod tls;
 mod tokens;
 mod tree;
 mod turns;
+mod upstream;

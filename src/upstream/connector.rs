@@ -1,0 +1,113 @@
+//! How a new connection to an endpoint is made: name, TCP, TLS, all within `connectSeconds`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Uri;
+use rustls::ClientConfig;
+use ureq::config::Config;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
+
+use super::call::Call;
+use super::dial;
+use super::error::{Error, is_exhaustion, no_time};
+use super::resolver::Lookup;
+use super::transport::{Deaths, Link};
+use super::trust::{Roots, server_name};
+use super::wire::Wire;
+
+/// Longest time in which what was sent and not acknowledged says that a connection is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
+
+/// Stands where ureq would look names up: [`EndpointConnector`] does it, within the same `connectSeconds`.
+#[derive(Debug)]
+pub struct NoLookup;
+
+impl Resolver for NoLookup {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Makes the connections to one endpoint.
+#[derive(Debug)]
+pub struct EndpointConnector {
+    lookup: Lookup,
+    tls: Arc<ClientConfig>,
+    write_limit: Duration,
+    dead_after: Duration,
+    deaths: Deaths,
+}
+
+impl EndpointConnector {
+    /// `response`: how long the endpoint may take for its answer, and leave what we send unread.
+    pub fn new(roots: &Roots, response: Duration) -> EndpointConnector {
+        EndpointConnector {
+            lookup: Lookup::default(),
+            tls: roots.client(),
+            write_limit: response,
+            // Before the time for the answer is over: the request can still go out again.
+            dead_after: DEAD_AFTER.min(response / 2),
+            deaths: Deaths::default(),
+        }
+    }
+
+    fn link(&self, uri: &Uri, deadline: Instant) -> Result<Link, Error> {
+        let host = uri.host().expect("a base URL has a host");
+        let is_tls = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let unreachable = |err: io::Error| unreachable(host, err);
+        let addresses =
+            self.lookup
+                .resolve(host, port, deadline)
+                .map_err(|err| match err.kind() {
+                    io::ErrorKind::TimedOut => no_time(),
+                    // The look-up's own words name the host.
+                    _ if is_exhaustion(&err) => Error::Exhausted(err),
+                    _ => Error::Unreachable(err.to_string()),
+                })?;
+        let abort = Call::with(|call| call.abort.clone());
+        let stream = dial::dial(&addresses, deadline, || abort.is_aborted())?;
+        dial::tune(&stream, self.dead_after).map_err(unreachable)?;
+        let mut wire = Wire::plain(stream);
+        abort.attach(wire.tcp());
+        if is_tls {
+            let name = server_name(host).map_err(unreachable)?;
+            wire.secure(&self.tls, name, deadline)
+                .map_err(unreachable)?;
+        }
+        Ok(Link::new(wire, self.write_limit, &self.deaths))
+    }
+}
+
+fn unreachable(place: &str, err: io::Error) -> Error {
+    match err.kind() {
+        io::ErrorKind::WouldBlock => no_time(),
+        _ if is_exhaustion(&err) => Error::Exhausted(err),
+        _ => Error::Unreachable(format!("{place}: {err}")),
+    }
+}
+
+impl Connector for EndpointConnector {
+    type Out = Link;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<Link>, ureq::Error> {
+        // ureq counts from the call's begin; nothing of it has been used yet.
+        let limit = details
+            .timeout
+            .not_zero()
+            .map_or(Duration::from_secs(1), |left| *left);
+        Ok(Some(self.link(details.uri, Instant::now() + limit)?))
+    }
+}
