@@ -158,23 +158,4 @@ pub fn tune(stream: &TcpStream, dead_after: Duration) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_take_turns() {
-        let parse = |text: &str| text.parse::<SocketAddr>().expect("an address");
-        let check = |given: &[&str], expected: &[&str]| {
-            let given: Vec<_> = given.iter().copied().map(parse).collect();
-            let expected: Vec<_> = expected.iter().copied().map(parse).collect();
-            assert_eq!(in_turns(&given), expected);
-        };
-        check(&["1.1.1.1:1"], &["1.1.1.1:1"]);
-        check(
-            &["[::1]:1", "[::2]:1", "1.1.1.1:1", "2.2.2.2:1", "3.3.3.3:1"],
-            &["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "3.3.3.3:1"],
-        );
-        check(&["1.1.1.1:1", "[::1]:1"], &["1.1.1.1:1", "[::1]:1"]);
-        check(&[], &[]);
-    }
-}
+mod tests;

@@ -53,7 +53,7 @@ pub mod prelude {
         Balancer, Finished, Folder, Setup, balance, command, finish, program,
     };
     pub use super::client::{Answer, Client, Request, status_of};
-    pub use super::doors::{BlackHole, Refusing};
+    pub use super::doors::{BlackHole, Fading, Refusing};
     pub use super::events;
     pub use super::eventually;
     pub use super::reply::{Reply, api_error, by_hand, hang_up, ok, raw, status, stream};

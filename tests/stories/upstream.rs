@@ -225,3 +225,58 @@ fn an_endpoint_that_reads_on_gets_the_whole_body() {
     let balancer = Setup::new().endpoint(url).start();
     assert_eq!(balancer.post("/v1/messages", &body).text(), "all");
 }
+
+#[test]
+fn kept_connections_that_are_dead_without_a_word_are_left_in_time() {
+    let up = Fading::new(2);
+    // What is not acknowledged for half of it is dead.
+    let balancer = Setup::new()
+        .endpoint(up.url())
+        .set("responseSeconds", 4)
+        .start();
+    thread::scope(|scope| {
+        let asking = [(); 2].map(|()| scope.spawn(|| balancer.ask().status));
+        for asking in asking {
+            assert_eq!(asking.join().expect("a client"), 200);
+        }
+    });
+    balancer.settle();
+    up.fade();
+    assert_eq!(balancer.ask().text(), "3", "sent again on a fresh one");
+    let start = Instant::now();
+    assert_eq!(
+        balancer.ask().text(),
+        "3",
+        "the other dead one is not tried"
+    );
+    assert!(start.elapsed() < Duration::from_secs(1));
+    let one = balancer.endpoint(0);
+    assert_eq!((&one["failures"], &one["state"]), (&json!(0), &json!("up")));
+}
+
+#[test]
+fn a_connection_on_which_not_all_went_out_is_not_used_again() {
+    let (listener, body) = (
+        TcpListener::bind("127.0.0.1:0").expect("a port"),
+        vec![b'x'; 20 << 20],
+    );
+    let url = format!("http://{}/", listener.local_addr().expect("its address"));
+    let balancer = Setup::new().endpoint(url).start();
+    thread::scope(|scope| {
+        let big = scope.spawn(|| balancer.post("/v1/messages", &body));
+        let (mut first, _) = listener.accept().expect("a connection");
+        first.read_exact(&mut [0; 100]).expect("the head's begin");
+        // It would keep the connection, and says so, but takes no more of the body.
+        let refusal =
+            b"HTTP/1.1 413 Too Large\r\nconnection: keep-alive\r\ncontent-length: 3\r\n\r\nbig";
+        first.write_all(refusal).expect("it is taken");
+        assert_eq!(big.join().expect("a client").status, 413);
+        let next = scope.spawn(|| balancer.ask());
+        let (mut second, _) = listener.accept().expect("another connection");
+        second.read_exact(&mut [0; 100]).expect("the head's begin");
+        second
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .expect("it is taken");
+        assert_eq!(next.join().expect("a client").text(), "ok");
+    });
+}
