@@ -1,15 +1,15 @@
 //! `--check --probe`: asks each endpoint for its models, so that a wrong URL or a dead token is found before the first
 //! user does. It costs no tokens.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 
-use crate::api::headers;
 use crate::config::Config;
-use crate::upstream::{Abort, Error, Outgoing, Roots, Upstream};
+use crate::upstream::{Error, Roots, Upstream};
+
+/// The longest that one endpoint may take.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Prints a line for each endpoint. Returns how many are not well.
 pub fn probe(config: &Config, roots: &Roots) -> usize {
@@ -30,15 +30,9 @@ pub fn probe(config: &Config, roots: &Roots) -> usize {
 }
 
 fn ask(upstream: &Upstream) -> Result<String, String> {
-    let call = Outgoing {
-        method: &Method::GET,
-        target: &PathAndQuery::from_static("/v1/models"),
-        headers: &headers::to_upstream(&HeaderMap::new()),
-        body: &[],
-    };
-    match upstream.send(&call, &Arc::new(Abort::default())) {
-        Ok(answer) => judge(answer.status),
-        Err(Error::TimedOut) => Err("connected, but no answer within responseSeconds".into()),
+    match upstream.check(LIMIT) {
+        Ok(status) => judge(StatusCode::from_u16(status).map_err(|err| err.to_string())?),
+        Err(Error::TimedOut) => Err("connected, but no answer within 10 s".into()),
         Err(err) => Err(err.to_string()),
     }
 }

@@ -4,6 +4,7 @@
 //! thread can end, one look at a kept connection instead of six system calls, head and body in one write, buffers that shrink, answers
 //! that ureq would fail on. It knows nothing of other endpoints: what an outcome means is `failover`'s to say.
 
+mod ask;
 mod call;
 mod connector;
 mod dial;
@@ -21,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, StatusCode, Uri, Version, header};
-use ureq::{Agent, BodyReader};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use ureq::{Agent, AsSendBody, BodyReader};
 
 use crate::api::headers;
 use crate::config::{Config, Endpoint};
@@ -128,14 +129,25 @@ impl Upstream {
     /// # Errors
     /// See [`Error`].
     pub fn send(&self, call: &Outgoing, abort: &Arc<Abort>) -> Result<Answer, Error> {
+        self.send_by(call, abort, None)
+    }
+
+    /// `deadline`: for all of it, the answer's body too.
+    fn send_by(
+        &self,
+        call: &Outgoing,
+        abort: &Arc<Abort>,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, Error> {
         let uri = self.uri(call.target)?;
         let size = self.head_size(call) + call.body.len().min(transport::OUTPUT);
-        let mut outcome = self.send_once(call, uri.clone(), Call::new(abort, size, false));
+        let context = |fresh| Call::new(abort, size, fresh);
+        let mut outcome = self.send_once(call, uri.clone(), context(false), deadline);
         if let Err((Error::Broken(why), true)) = &outcome
             && !abort.is_aborted()
         {
             log::debug!(endpoint = self.name(); "a kept connection had ended: {why}");
-            outcome = self.send_once(call, uri, Call::new(abort, size, true));
+            outcome = self.send_once(call, uri, context(true), deadline);
         }
         outcome.map_err(|(err, _)| match abort.is_aborted() {
             true => Error::Aborted,
@@ -144,7 +156,13 @@ impl Upstream {
     }
 
     /// An error comes with whether a kept connection had ended before a byte of the answer: then it may be that alone.
-    fn send_once(&self, call: &Outgoing, uri: Uri, context: Call) -> Result<Answer, (Error, bool)> {
+    fn send_once(
+        &self,
+        call: &Outgoing,
+        uri: Uri,
+        context: Call,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, (Error, bool)> {
         let entered = context.enter();
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = call.method.clone();
@@ -154,9 +172,9 @@ impl Upstream {
             .headers
             .insert(self.credential.0.clone(), self.credential.1.clone());
         let answer = if call.body.is_empty() && !needs_length(call.method) {
-            self.agent.run(Request::from_parts(parts, ()))
+            self.run(Request::from_parts(parts, ()), deadline)
         } else {
-            self.agent.run(Request::from_parts(parts, call.body))
+            self.run(Request::from_parts(parts, call.body), deadline)
         };
         let (reused, answered) = Call::with(|call| (call.reused, call.answered));
         let answer = answer.map_err(|err| (error::sort(err, answered), reused && !answered))?;
@@ -189,6 +207,19 @@ impl Upstream {
             },
             first_event_by,
         })
+    }
+
+    fn run(
+        &self,
+        request: Request<impl AsSendBody>,
+        deadline: Option<Instant>,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        let Some(deadline) = deadline else {
+            return self.agent.run(request);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let request = self.agent.configure_request(request);
+        self.agent.run(request.timeout_global(Some(left)).build())
     }
 
     /// Bytes of the head that goes out, or a few more.
