@@ -63,6 +63,7 @@ use demo::Demo;
 use downstream::Listener;
 use proxy::Proxy;
 use server::Server;
+use server::hangup::Hangups;
 use server::reload::Watch;
 use telemetry::metrics::Metrics;
 
@@ -170,6 +171,8 @@ fn find(path: Option<PathBuf>) -> Result<PathBuf, String> {
 
 /// Serves until a signal ends it.
 fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
+    // Before the log starts the first thread.
+    let hangups = Hangups::catch().map_err(|err| format!("cannot handle signals: {err}"))?;
     memory::tune();
     raise_descriptors();
     telemetry::logging::init()?;
@@ -199,9 +202,8 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
         .map_err(|err| format!("cannot start: {err}"))?;
     let listener =
         Listener::start(socket, server.clone()).map_err(|err| format!("cannot listen: {err}"))?;
-    if let Some(path) = path {
-        Watch::start(path, config, server.clone()).map_err(|err| format!("cannot start: {err}"))?;
-    }
+    Watch::start(path, config, server.clone(), hangups)
+        .map_err(|err| format!("cannot start: {err}"))?;
     log::info!("listening on http://{}", listener.address());
     if let Some(demo) = &demo {
         println!("{}", demo.hints(&listener.address().to_string()));

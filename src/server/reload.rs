@@ -2,7 +2,7 @@
 //!
 //! The file is read and compared every half second. It is small, so this costs less than one request a second, and it
 //! sees every way in which editors and orchestrators change a file: in place, by rename, through a link, and the files
-//! that tokens are read from too.
+//! that tokens are read from too. SIGHUP has it read at once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::server::Server;
+use crate::server::hangup::Hangups;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Watches one file.
 pub struct Watch {
-    path: PathBuf,
+    /// `None`: there is no file (`--demo`).
+    path: Option<PathBuf>,
     server: Arc<Server>,
     /// What the file says that is in force.
     current: Config,
@@ -25,11 +27,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `path` for as long as the process lives; `current` is what it said at the start.
+    /// Watches `path` for as long as the process lives, and looks at once when a SIGHUP comes; `current` is what the file said
+    /// at the start.
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(path: PathBuf, current: Config, server: Arc<Server>) -> std::io::Result<()> {
+    pub fn start(
+        path: Option<PathBuf>,
+        current: Config,
+        server: Arc<Server>,
+        hangups: Hangups,
+    ) -> std::io::Result<()> {
         let mut watch = Watch {
             path,
             server,
@@ -38,24 +46,31 @@ impl Watch {
         };
         thread::Builder::new().name("watch".into()).spawn(move || {
             loop {
-                thread::sleep(INTERVAL);
-                watch.look();
+                let is_asked = hangups.wait(watch.path.is_some().then_some(INTERVAL));
+                watch.look(is_asked);
             }
         })?;
         Ok(())
     }
 
-    fn look(&mut self) {
-        match Config::load(&self.path) {
+    /// `is_asked`: by a SIGHUP.
+    fn look(&mut self, is_asked: bool) {
+        let Some(path) = &self.path else {
+            log::debug!("SIGHUP: there is no configuration file to look at");
+            return;
+        };
+        match Config::load(path) {
             Ok(config) => {
                 if self.complaint.take().is_some_and(|(_, told)| told) && config == self.current {
                     log::info!("the configuration file is good again, and as it was");
                 }
                 if config != self.current {
                     self.apply(config);
+                } else if is_asked {
+                    log::debug!("SIGHUP: the configuration file is as it was");
                 }
             }
-            Err(err) => self.complain(err.to_string()),
+            Err(err) => self.complain(err.to_string(), is_asked),
         }
     }
 
@@ -73,17 +88,16 @@ impl Watch {
         self.current = config;
     }
 
-    /// A file that is just being written is bad for a moment: only what is still wrong at the next look is told.
-    fn complain(&mut self, complaint: String) {
-        match &mut self.complaint {
-            Some((old, told)) if *old == complaint => {
-                if !*told {
-                    *told = true;
-                    log::error!("the configuration stays as it was: {complaint}");
-                    self.server.count_bad_reload();
-                }
-            }
-            _ => self.complaint = Some((complaint, false)),
+    /// A file that is just being written is bad for a moment: only what is still wrong at the next look is told. Who sent a
+    /// SIGHUP has written it, and is told at once, and again.
+    fn complain(&mut self, complaint: String, is_asked: bool) {
+        let known = self.complaint.take().filter(|(old, _)| *old == complaint);
+        let is_told = known.as_ref().is_some_and(|(_, told)| *told);
+        let tell = is_asked || (known.is_some() && !is_told);
+        if tell {
+            log::error!("the configuration stays as it was: {complaint}");
+            self.server.count_bad_reload();
         }
+        self.complaint = Some((complaint, tell || is_told));
     }
 }

@@ -191,3 +191,49 @@ fn what_needs_a_restart_says_so_in_the_log() {
     assert_eq!(balancer.health()["workers"], 8);
     assert_eq!(balancer.ask().status, 200);
 }
+
+#[test]
+fn a_sighup_has_the_file_read_at_once_and_ends_nothing() {
+    let (a, b) = (Upstream::always(ok("{}")), Upstream::always(ok("{}")));
+    let mut balancer = balance(&[&a]).env("LOG_LEVEL", "debug").start();
+    balancer.signal(Signal::SIGHUP);
+    balancer.logged(&["DEBUG", "SIGHUP", "as it was"]);
+    balancer.edit(&balance(&[&b]).json());
+    balancer.signal(Signal::SIGHUP);
+    soon("the new file", || {
+        (balancer.endpoint(0)["baseURL"] == b.url()).then_some(())
+    });
+    // Who sends the signal is told each time, also of what was told before.
+    fs::write(balancer.config(), "[").expect("the file is there");
+    let complaints = |balancer: &Balancer| {
+        let lines = balancer.log();
+        lines
+            .iter()
+            .filter(|line| line.contains("stays as it was"))
+            .count()
+    };
+    for told in 1..4 {
+        balancer.signal(Signal::SIGHUP);
+        eventually("a complaint", || {
+            (complaints(&balancer) >= told).then_some(())
+        });
+    }
+    assert_eq!(balancer.ask().status, 200);
+    assert!(balancer.is_running());
+    balancer.signal(Signal::SIGTERM);
+    assert_eq!(balancer.exit().code(), Some(0));
+}
+
+#[test]
+fn a_sighup_finds_nothing_to_read_in_the_demo() {
+    let folder = Folder::new();
+    let mut command = command(&folder);
+    command.arg("--demo").env("LOG_LEVEL", "debug");
+    let mut demo = Balancer::launch(command, folder);
+    demo.logged(&["listening on http://"]);
+    demo.signal(Signal::SIGHUP);
+    demo.logged(&["DEBUG", "SIGHUP"]);
+    demo.signal(Signal::SIGHUP);
+    demo.signal(Signal::SIGTERM);
+    assert_eq!(demo.exit().code(), Some(0));
+}
