@@ -64,7 +64,8 @@ use downstream::Listener;
 use proxy::Proxy;
 use server::Server;
 use server::hangup::Hangups;
-use server::reload::Watch;
+use server::notify;
+use server::reload::{self, Watch};
 use telemetry::metrics::Metrics;
 
 const USAGE: &str = "\
@@ -202,9 +203,11 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
         .map_err(|err| format!("cannot start: {err}"))?;
     let listener =
         Listener::start(socket, server.clone()).map_err(|err| format!("cannot listen: {err}"))?;
+    let status = reload::serving(&config);
     Watch::start(path, config, server.clone(), hangups)
         .map_err(|err| format!("cannot start: {err}"))?;
     log::info!("listening on http://{}", listener.address());
+    notify::ready(&status);
     if let Some(demo) = &demo {
         println!("{}", demo.hints(&listener.address().to_string()));
     }
@@ -212,6 +215,7 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
     // The sender lives in the signal handler, for ever.
     let _ = stopped.recv();
     let drain = server.drain();
+    notify::stopping(drain);
     let running = listener.stop();
     log::info!(running = running, seconds = drain.as_secs_f64(); "shutting down: waiting for running requests");
     let left = listener.drain(drain);

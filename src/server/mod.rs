@@ -3,10 +3,12 @@
 //! - `queue`: the hand-over to the workers; `workers`: how many of them there are, and which of them wait.
 //! - `triage`: who answers a request; `status`: `/health`, `/metrics` and the page.
 //! - `reload`: the configuration file, while we run; `hangup`: the signal that has it read at once.
+//! - `notify`: what systemd is told.
 //!
 //! It knows nothing of sockets and nothing of what an endpoint's answer means.
 
 pub mod hangup;
+pub mod notify;
 mod queue;
 pub mod reload;
 mod status;

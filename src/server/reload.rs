@@ -12,8 +12,17 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::server::Server;
 use crate::server::hangup::Hangups;
+use crate::server::notify;
 
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// What is served, in a line.
+pub fn serving(config: &Config) -> String {
+    match config.endpoints.len() {
+        1 => "serving 1 endpoint".to_owned(),
+        count => format!("serving {count} endpoints"),
+    }
+}
 
 /// Watches one file.
 pub struct Watch {
@@ -47,13 +56,38 @@ impl Watch {
         thread::Builder::new().name("watch".into()).spawn(move || {
             loop {
                 let is_asked = hangups.wait(watch.path.is_some().then_some(INTERVAL));
-                watch.look(is_asked);
+                watch.turn(is_asked);
             }
         })?;
         Ok(())
     }
 
-    /// `is_asked`: by a SIGHUP.
+    /// A look at the file, told to the service's manager. `is_asked`: by a SIGHUP.
+    fn turn(&mut self, is_asked: bool) {
+        let before = self.status();
+        if is_asked {
+            notify::reloading();
+        }
+        self.look(is_asked);
+        let now = self.status();
+        if is_asked {
+            notify::ready(&now);
+        } else if now != before {
+            notify::status(&now);
+        }
+    }
+
+    /// How things stand, in a line.
+    fn status(&self) -> String {
+        let serving = serving(&self.current);
+        match &self.complaint {
+            Some((_, true)) => format!(
+                "{serving}; the changed configuration is wrong and not in force, see the log"
+            ),
+            _ => serving,
+        }
+    }
+
     fn look(&mut self, is_asked: bool) {
         let Some(path) = &self.path else {
             log::debug!("SIGHUP: there is no configuration file to look at");

@@ -73,6 +73,7 @@ pub fn program(binary: &Path, folder: &Folder) -> Command {
         "HOST",
         "LOG_LEVEL",
         "LOG_FORMAT",
+        "NOTIFY_SOCKET",
         "SSL_CERT_FILE",
         "RUNTIME_DIRECTORY",
     ] {

@@ -19,6 +19,7 @@ mod health;
 mod limits;
 mod log;
 mod malformed;
+mod notify;
 mod paths;
 mod reload;
 mod rests;
