@@ -132,7 +132,7 @@ fn arguments() -> Result<(Mode, Option<PathBuf>), lexopt::Error> {
             Long("demo") if !demo => demo = true,
             Short('h') | Long("help") => return Ok((Mode::Print(USAGE.into()), None)),
             Short('V') | Long("version") => {
-                let version = format!("claude-loadbalancer {}", env!("CARGO_PKG_VERSION"));
+                let version = format!("claude-loadbalancer {}", env!("VERSION_AND_COMMIT"));
                 return Ok((Mode::Print(version), None));
             }
             argument => return Err(argument.unexpected()),

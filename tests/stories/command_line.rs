@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::common::balancer::BINARY;
@@ -47,12 +48,33 @@ fn the_version_is_printed() {
     for option in ["-V", "--version"] {
         let done = run(&[option]);
         assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
-        assert!(
-            one_line(&done.stdout).contains(env!("CARGO_PKG_VERSION")),
-            "{}",
-            done.stdout
-        );
+        let version = concat!("claude-loadbalancer ", env!("CARGO_PKG_VERSION"));
+        let said = one_line(&done.stdout);
+        match commit() {
+            Some(commit) => assert_eq!(said, format!("{version} ({commit})")),
+            None => assert_eq!(said, version),
+        }
     }
+}
+
+/// The commit that is checked out here; `None` where this is no repository, or git is not installed.
+fn commit() -> Option<String> {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let told = Command::new("git")
+        .args([
+            "-C",
+            root,
+            "rev-parse",
+            "--show-prefix",
+            "--short=10",
+            "HEAD",
+        ])
+        .output()
+        .ok()?;
+    // An empty line first: the folder is the repository's own.
+    let text = String::from_utf8(told.stdout).expect("text");
+    let commit = text.strip_prefix('\n')?.trim_end();
+    told.status.success().then(|| commit.to_owned())
 }
 
 #[test]
