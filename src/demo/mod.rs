@@ -3,14 +3,16 @@
 //! They answer as the API does (same paths, shapes and events, a human pace) and say which of them it was, in the text
 //! and in `x-demo-endpoint`. Only the balancer talks to them, so they know no more of HTTP than it sends: requests with
 //! a length, one after the other. A thread a connection, not tiny_http, whose connections may queue behind a stream.
+//! Each can be told to fail for a while, so that failover can be watched.
 
 mod message;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -30,16 +32,11 @@ const MODELS: [(&str, &str); 2] = [
     ("claude-demo-small", "Claude Demo Small"),
 ];
 
-const FAKES: [Fake; 2] = [
-    Fake {
-        name: "demo-1",
-        token: "demo-token-1",
-    },
-    Fake {
-        name: "demo-2",
-        token: "demo-token-2",
-    },
-];
+/// Names and tokens.
+const FAKES: [(&str, &str); 2] = [("demo-1", "demo-token-1"), ("demo-2", "demo-token-2")];
+
+/// How long a fake fails that was told to: time enough to see the page change, and to see it change back.
+const FAILURE: Duration = Duration::from_secs(60);
 
 /// The running fakes. Their threads end with the process, a connection's when it is closed.
 #[derive(Debug)]
@@ -53,7 +50,10 @@ impl Demo {
     /// # Errors
     /// The system has no port or thread left.
     pub fn start() -> io::Result<Demo> {
-        let addresses: io::Result<_> = FAKES.iter().map(|fake| fake.start()).collect();
+        let addresses: io::Result<_> = FAKES
+            .iter()
+            .map(|(name, token)| Fake::start(name, token))
+            .collect();
         Ok(Demo {
             addresses: addresses?,
         })
@@ -61,12 +61,12 @@ impl Demo {
 
     /// What the balancer has to know of them.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |(fake, address): (&Fake, &SocketAddr)| Endpoint {
-            name: fake.name.to_owned(),
+        let endpoint = |((name, token), address): (&(&str, &str), &SocketAddr)| Endpoint {
+            name: (*name).to_owned(),
             base_url: format!("http://{address}/")
                 .parse()
                 .expect("an address makes a URL"),
-            auth_token: Secret::new(fake.token.to_owned()),
+            auth_token: Secret::new((*token).to_owned()),
             auth_scheme: AuthScheme::ApiKey,
             weight: 1,
             max_concurrent: None,
@@ -77,36 +77,48 @@ impl Demo {
     /// What to try with a balancer that listens at `address`.
     pub fn hints(&self, address: &str) -> String {
         let question = r#""model":"claude-demo-large","max_tokens":100,"messages":[{"role":"user","content":"Hello!"}]"#;
+        let (name, fake) = (FAKES[0].0, self.addresses[0]);
         format!(
-            "Two fake endpoints answer; no token is spent. Try, in another terminal, each line more than once:\n\n\
+            "Two fake endpoints answer; no token is spent. Watch them at http://{address}/\n\n\
+             Try, in another terminal, each line more than once:\n\n\
              \x20 curl http://{address}/v1/messages -d '{{{question}}}'\n\
              \x20 curl -N http://{address}/v1/messages -d '{{\"stream\":true,{question}}}'\n\
-             \x20 curl http://{address}/health\n"
+             \x20 curl http://{address}/health\n\n\
+             {name} fails for a minute after this; its requests go to the other one:\n\n\
+             \x20 curl -X POST http://{fake}/fail\n"
         )
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Fake {
     name: &'static str,
     token: &'static str,
+    /// Somebody wants to see it fail.
+    fails_until: Mutex<Option<Instant>>,
 }
 
 impl Fake {
-    fn start(self) -> io::Result<SocketAddr> {
+    fn start(name: &'static str, token: &'static str) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
+        let fake = Arc::new(Fake {
+            name,
+            token,
+            fails_until: Mutex::new(None),
+        });
         thread::Builder::new()
-            .name(self.name.into())
+            .name(name.into())
             .stack_size(STACK)
-            .spawn(move || self.accept(&listener))?;
+            .spawn(move || fake.accept(&listener))?;
         Ok(address)
     }
 
-    fn accept(self, listener: &TcpListener) {
+    fn accept(self: Arc<Fake>, listener: &TcpListener) {
         loop {
             let served = listener.accept().and_then(|(client, _)| {
-                let connection = move || self.serve(client);
+                let fake = self.clone();
+                let connection = move || fake.serve(client);
                 thread::Builder::new()
                     .name(self.name.into())
                     .stack_size(STACK)
@@ -120,7 +132,7 @@ impl Fake {
     }
 
     /// One connection's life. What breaks it is the other side's end, so nobody needs to hear of it.
-    fn serve(self, mut client: TcpStream) -> io::Result<()> {
+    fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
         let mut bytes = Vec::new();
         while let Some(request) = Request::read(&mut client, &mut bytes)? {
@@ -147,14 +159,20 @@ impl Fake {
         Ok(())
     }
 
-    fn head(self, status: &str, kind: &str, number: u64) -> String {
+    fn head(&self, status: &str, kind: &str, number: u64) -> String {
         let name = self.name;
         format!(
             "HTTP/1.1 {status}\r\n{kind}\r\nrequest-id: req_{name}_{number}\r\nx-demo-endpoint: {name}\r\n\r\n"
         )
     }
 
-    fn answer(self, request: &Request, number: u64) -> Answer {
+    fn failing(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.fails_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, request: &Request, number: u64) -> Answer {
         let error = |status: &'static str, kind: &str, message: &str| {
             let id = format!("req_{}_{number}", self.name);
             Answer::Json(
@@ -162,6 +180,21 @@ impl Fake {
                 json!({ "type": "error", "error": { "type": kind, "message": message }, "request_id": id }),
             )
         };
+        if (&*request.method, &*request.path) == ("POST", "/fail") {
+            *self.failing() = Some(Instant::now() + FAILURE);
+            let seconds = FAILURE.as_secs();
+            return Answer::Json(
+                "200 OK",
+                json!({ "endpoint": self.name, "fails_for_seconds": seconds }),
+            );
+        }
+        if self.failing().is_some_and(|until| Instant::now() < until) {
+            return error(
+                "500 Internal Server Error",
+                "api_error",
+                "the demo was told to fail for a minute",
+            );
+        }
         if request.token.as_deref() != Some(self.token) {
             return error(
                 "401 Unauthorized",

@@ -1,7 +1,5 @@
 //! The demo's endpoints, over their sockets: what they answer, and to whom.
 
-use std::time::Instant;
-
 use super::message::PACE;
 use super::*;
 
@@ -275,14 +273,37 @@ fn each_wants_its_own_token() {
 }
 
 #[test]
-fn hints_are_three_commands() {
+fn one_that_is_told_to_fails_and_the_other_does_not() {
+    let demo = Demo::start().expect("a demo");
+    let status = |index: usize, line: &str| {
+        let token = FAKES[index].1;
+        ask(&mut connect(&demo, index), line, token, HELLO).0[9..12].to_owned()
+    };
+    assert_eq!(status(0, "POST /v1/messages"), "200");
+    assert_eq!(
+        status(0, "GET /fail"),
+        "404",
+        "a page that is looked at changes nothing"
+    );
+    assert_eq!(status(0, "POST /fail"), "200");
+    for line in ["POST /v1/messages", "GET /v1/models"] {
+        assert_eq!(
+            (status(0, line), status(1, line)),
+            ("500".into(), "200".into())
+        );
+    }
+}
+
+#[test]
+fn hints_are_the_page_and_four_commands() {
     let demo = Demo::start().expect("a demo");
     let hints = demo.hints("127.0.0.1:1");
+    assert!(hints.contains(" http://127.0.0.1:1/\n"), "{hints}");
     let commands: Vec<_> = hints
         .lines()
         .filter(|line| line.starts_with("  curl "))
         .collect();
-    assert_eq!(commands.len(), 3);
+    assert_eq!(commands.len(), 4);
     for command in &commands[..2] {
         let body = command.split('\'').nth(1).expect("a body");
         assert!(question(body.as_bytes()).is_ok(), "{body}");

@@ -370,7 +370,34 @@ fn the_demo_needs_nothing_but_the_binary() {
             .filter(|l| l.contains("curl "))
             .count()
     };
-    eventually("three curl lines to try", || (curls() == 3).then_some(()));
+    eventually("four curl lines to try", || (curls() == 4).then_some(()));
+}
+
+#[test]
+fn the_demo_shows_failover_to_who_asks_for_it() {
+    let folder = Folder::new();
+    let mut command = command(&folder);
+    command.arg("--demo");
+    let demo = Balancer::run(command, folder);
+    let line = eventually("a line that makes one fail", || {
+        demo.printed()
+            .into_iter()
+            .find(|line| line.ends_with("/fail"))
+    });
+    let fake = line
+        .split("http://")
+        .nth(1)
+        .and_then(|rest| rest.strip_suffix("/fail"));
+    let fake = fake.expect("an address").parse().expect("an address");
+    let told = Client::connect(fake).ask(&Request::new("POST", "/fail"));
+    assert_eq!(told.json()["endpoint"], "demo-1");
+    let message =
+        r#"{"model": "claude", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}"#;
+    for _ in 0..4 {
+        let answer = demo.post("/v1/messages", message);
+        assert_eq!((answer.status, answer.served_by()), (200, "demo-2"));
+    }
+    assert_ne!(demo.endpoint(0)["failures"], 0);
 }
 
 #[test]
