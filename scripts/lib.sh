@@ -61,3 +61,17 @@ await() {
     sleep 0.05
   done
 }
+
+# say LINE: prints it, and keeps it in $tmp/result, where `ok` and `FAIL` are counted at the end.
+say() { echo "$*" | tee -a "$tmp/result"; }
+
+# expect NAME WHAT COMMAND...: its success is the check.
+expect() {
+  # In the background: within a condition bash does not heed a function's own `set -e`.
+  "${@:3}" >"$tmp/expect.log" 2>&1 &
+  if wait $!; then
+    say "ok   $1 $2"
+  else
+    say "FAIL $1 $2: $(tail -3 "$tmp/expect.log")"
+  fi
+}
