@@ -11,6 +11,7 @@ mod command_line;
 mod configuration;
 mod connections;
 mod cors;
+mod dashboards;
 mod errors;
 mod failover;
 mod forwarding;
