@@ -21,8 +21,8 @@
 //! proxy       the attempt loop, what an outcome means, passing the answer on
 //! server      the hand-over to the workers, own answers, reload, drain
 //! demo        two endpoints that are not real
-//! cli         are the endpoints well?
-//! main        arguments, start, signals, end
+//! cli         arguments, --check, --probe, --example
+//! main        start, signals, end
 //! ```
 //!
 //! Invariants:
@@ -49,7 +49,8 @@ mod server;
 mod telemetry;
 mod upstream;
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::env;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use cli::arguments::{self, Mode};
+use cli::check::check;
 use config::{Config, Listen};
 use demo::Demo;
 use downstream::Listener;
@@ -68,47 +71,24 @@ use server::notify;
 use server::reload::{self, Watch};
 use telemetry::metrics::Metrics;
 
-const USAGE: &str = "\
-usage: claude-loadbalancer [-c PATH | --config PATH] [--check [--probe] | --demo] [-h | --help] [-V | --version]
-
-  -c, --config PATH  the configuration file (default: endpoints.json next to the
-                     executable, else in the current directory)
-  --check            check the configuration, print what would be in force, and end
-  --probe            with --check: ask each endpoint for GET v1/models, and say what came back
-  --demo             balance over two built-in fake endpoints; needs no file
-  -h, --help         print this, and end
-  -V, --version      print the version, and end
-
-environment: PORT, HOST (beat the file's `listen`), LOG_LEVEL (error, warn, info, debug),
-LOG_FORMAT (text, json), SSL_CERT_FILE (certificate authorities instead of the built-in ones)";
-
 /// How long the last log lines may take at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What streams that were still running at the end of the drain get to say so to their clients.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-enum Mode {
-    Serve,
-    Check { probe: bool },
-    Demo,
-    Print(String),
-}
-
 fn main() -> ExitCode {
-    let (mode, path) = match arguments() {
-        Ok(arguments) => arguments,
+    let mode = match arguments::read(env::args_os().skip(1)) {
+        Ok(mode) => mode,
         Err(err) => {
-            eprintln!("claude-loadbalancer: {err}\n{USAGE}");
+            eprintln!("claude-loadbalancer: {err}\nTry --help.");
             return ExitCode::from(2);
         }
     };
     let outcome = match mode {
-        Mode::Print(text) => {
-            println!("{text}");
-            Ok(())
-        }
-        Mode::Check { probe } => check(path, probe),
-        Mode::Serve | Mode::Demo => serve(path, matches!(mode, Mode::Demo)),
+        Mode::Print(text) => cli::print(text),
+        Mode::Check { path, probe } => find(path).and_then(|path| check(&path, probe)),
+        Mode::Serve(path) => serve(path, false),
+        Mode::Demo => serve(None, true),
     };
     telemetry::logging::flush(LAST_WORDS);
     match outcome {
@@ -117,52 +97,6 @@ fn main() -> ExitCode {
             eprintln!("claude-loadbalancer: {err}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn arguments() -> Result<(Mode, Option<PathBuf>), lexopt::Error> {
-    use lexopt::prelude::*;
-    let mut parser = lexopt::Parser::from_env();
-    let (mut check, mut probe, mut demo, mut path) = (false, false, false, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('c') | Long("config") if path.is_none() => path = Some(parser.value()?.into()),
-            Long("check") if !check => check = true,
-            Long("probe") if !probe => probe = true,
-            Long("demo") if !demo => demo = true,
-            Short('h') | Long("help") => return Ok((Mode::Print(USAGE.into()), None)),
-            Short('V') | Long("version") => {
-                let version = format!("claude-loadbalancer {}", env!("VERSION_AND_COMMIT"));
-                return Ok((Mode::Print(version), None));
-            }
-            argument => return Err(argument.unexpected()),
-        }
-    }
-    let mode = match (check, demo) {
-        (true, true) => return Err("--check and --demo do not go together".into()),
-        (false, _) if probe => return Err("--probe goes with --check".into()),
-        (true, false) => Mode::Check { probe },
-        (false, true) if path.is_some() => return Err("--demo takes no configuration file".into()),
-        (false, true) => Mode::Demo,
-        (false, false) => Mode::Serve,
-    };
-    Ok((mode, path))
-}
-
-fn check(path: Option<PathBuf>, probe: bool) -> Result<(), String> {
-    let config = Config::load(&find(path)?).map_err(|err| err.to_string())?;
-    let roots = upstream::Roots::from_env()?;
-    print!("{config}");
-    match if probe {
-        cli::probe::probe(&config, &roots)
-    } else {
-        0
-    } {
-        0 => Ok(()),
-        unwell => Err(format!(
-            "{unwell} of {} endpoints did not answer as they should",
-            config.endpoints.len()
-        )),
     }
 }
 
@@ -190,11 +124,15 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
     };
     let config = config.map_err(|err| err.to_string())?;
     let roots = upstream::Roots::from_env()?;
-    let (socket, address) = bind(&config.listen)?;
-    if !address.ip().is_loopback() && !config.client_tokens.is_empty() {
-        log::warn!(
-            "listening on a public address: tokens and prompts travel unencrypted unless TLS ends in front of this program"
-        );
+    let socket = bind(&config.listen)?;
+    // The demo's tokens are worth nothing.
+    let exposure = if is_demo {
+        Vec::new()
+    } else {
+        config.exposure()
+    };
+    for line in config.warnings.iter().chain(&exposure) {
+        log::warn!("{line}");
     }
     let stopped = on_signal()?;
     let metrics = Metrics::new(Instant::now(), SystemTime::now());
@@ -238,18 +176,13 @@ fn raise_descriptors() {
     }
 }
 
-fn bind(listen: &Listen) -> Result<(TcpListener, SocketAddr), String> {
-    let place = format!("{}:{}", listen.host, listen.port);
+fn bind(listen: &Listen) -> Result<TcpListener, String> {
+    let failed = |err| format!("listen: {listen}: {err}");
     let addresses: Vec<_> = (listen.host.trim_matches(['[', ']']), listen.port)
         .to_socket_addrs()
-        .map_err(|err| format!("listen: {place}: {err}"))?
+        .map_err(failed)?
         .collect();
-    let listener =
-        TcpListener::bind(&addresses[..]).map_err(|err| format!("listen: {place}: {err}"))?;
-    let address = listener
-        .local_addr()
-        .map_err(|err| format!("listen: {place}: {err}"))?;
-    Ok((listener, address))
+    TcpListener::bind(&addresses[..]).map_err(failed)
 }
 
 /// The first SIGINT or SIGTERM is received here; a second one ends the process at once.

@@ -4,6 +4,7 @@
 //! has to be is asked of it afterwards. So a complaint can name file, line and key, and holds only
 //! words of ours: serde's own messages quote the value, which may be a token.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,32 +13,17 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What is wrong, in one line: place, expectation, finding. Never holds a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error(String);
+use super::complaint::{Error, quoted, shown, shown_key};
+use super::object::Object;
+use super::syntax;
 
-impl Error {
-    /// A file's name may hold any character: the line stays one line all the same.
-    pub fn new(message: impl fmt::Display) -> Error {
-        let mut line = String::new();
-        for c in message.to_string().chars() {
-            if c.is_control() {
-                line.extend(c.escape_default());
-            } else {
-                line.push(c);
-            }
-        }
-        Error(line)
-    }
+/// One key of an object, with its value.
+pub struct Entry<'a> {
+    pub name: String,
+    /// Where the key stands: for complaints about it, which never hold its value.
+    pub key: Value<'a>,
+    pub value: Value<'a>,
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// One JSON value of the file, syntax checked.
 pub struct Value<'a> {
@@ -69,25 +55,17 @@ impl<'a> Value<'a> {
                 raw: raw.get(),
                 path: String::new(),
             }),
-            Err(err) => {
-                // The slower parser knows a comma too many when it sees one.
-                let err = serde_json::from_str::<serde_json::Value>(text)
-                    .err()
-                    .unwrap_or(err);
-                let (line, column, message) = (err.line(), err.column(), err.to_string());
-                let what = message
-                    .rsplit_once(" at line ")
-                    .map_or(&*message, |(what, _)| what);
-                Err(Error::new(format_args!(
-                    "{file}:{line}:{column}: expected JSON, found a mistake: {what}"
-                )))
-            }
+            Err(err) => Err(syntax::complain(text, file, err)),
         }
     }
 
     /// The same value, called by another name in complaints.
     pub fn named(&self, path: &str) -> Value<'a> {
         self.child_at(self.raw, path.to_owned())
+    }
+
+    pub fn is_string(&self) -> bool {
+        self.raw.starts_with('"')
     }
 
     pub fn is_array(&self) -> bool {
@@ -166,33 +144,40 @@ impl<'a> Value<'a> {
         Ok(items.into_iter().enumerate().map(child).collect())
     }
 
-    /// Refuses every key that is not in `keys`, and a key that comes twice.
-    pub fn object(&self, keys: &[&'static str]) -> Result<Object<'a>, Error> {
+    /// The object's keys and values in the file's order, without comments. A key that comes twice is a complaint.
+    pub fn entries(&self) -> Result<Vec<Entry<'a>>, Error> {
         if !self.is_object() {
             return Err(self.expected("an object", self.kind()));
         }
         let broken = |_| self.expected("an object", "a broken one");
         let Entries(raw) = serde_json::from_str(self.raw).map_err(broken)?;
-        let mut object = Object::default();
-        let mut seen: Vec<(&str, usize)> = Vec::new();
+        let mut entries = Vec::with_capacity(raw.len());
+        let mut seen: HashMap<String, usize> = HashMap::new();
         for (key, value) in raw {
             // A key that is half a character is no key of ours either.
             let name: String =
                 serde_json::from_str(key.get()).unwrap_or_else(|_| key.get().to_owned());
-            let place = self.child(key, self.join(&shown(&name)));
-            let Some(known) = keys.iter().find(|known| **known == name) else {
-                return Err(place.unknown(&name, keys));
-            };
-            if let Some((_, line)) = seen.iter().find(|(other, _)| other == known) {
-                let found = format_args!("it again (first on line {line})");
-                return Err(place.expected("each key once", found));
+            if name.starts_with('_') {
+                continue;
             }
-            seen.push((known, place.line()));
-            object
-                .entries
-                .push((known, self.child(value, self.join(known))));
+            let key = self.child(key, self.join(shown_key(&name)));
+            if let Some(line) = seen.insert(name.clone(), key.line()) {
+                let found = format_args!("it again (first on line {line})");
+                return Err(key.expected("each key once", found));
+            }
+            let value = self.child(value, key.path.clone());
+            entries.push(Entry { name, key, value });
         }
-        Ok(object)
+        Ok(entries)
+    }
+
+    /// An object whose keys are asked for one by one.
+    pub fn object(&self) -> Result<Object<'a>, Error> {
+        let entries = self.entries()?;
+        Ok(Object::new(
+            Some(self.child_at(self.raw, self.path.clone())),
+            entries,
+        ))
     }
 
     /// The complaint about a key that is not there. Its line is the object's first.
@@ -203,22 +188,18 @@ impl<'a> Value<'a> {
 
     /// A complaint about this value. `finding` must hold no token.
     pub fn expected(&self, expectation: impl fmt::Display, finding: impl fmt::Display) -> Error {
-        let (file, line) = (self.file, self.line());
-        let place = if self.path.is_empty() {
-            String::new()
-        } else {
-            format!(" {}:", self.path)
-        };
         Error::new(format_args!(
-            "{file}:{line}:{place} expected {expectation}, found {finding}"
+            "{} expected {expectation}, found {finding}",
+            self.place()
         ))
     }
 
-    fn unknown(&self, name: &str, keys: &[&str]) -> Error {
-        let plain = |key: &str| key.replace(['_', '-', ' '], "").to_lowercase();
-        match keys.iter().find(|key| plain(key) == plain(name)) {
-            Some(key) => self.expected(key, "an unknown key"),
-            None => self.expected(format_args!("one of {}", keys.join(", ")), "an unknown key"),
+    /// `endpoints.json:3: endpoints[0].baseURL:`, for warnings too.
+    pub fn place(&self) -> String {
+        let (file, line) = (self.file, self.line());
+        match &*self.path {
+            "" => format!("{file}:{line}:"),
+            path => format!("{file}:{line}: {path}:"),
         }
     }
 
@@ -268,50 +249,6 @@ impl<'a> Value<'a> {
             path,
         }
     }
-}
-
-/// An object's values by their keys, each of them known.
-#[derive(Default)]
-pub struct Object<'a> {
-    entries: Vec<(&'static str, Value<'a>)>,
-}
-
-impl<'a> Object<'a> {
-    /// What `read` makes of the key's value, if the key is there.
-    pub fn get<T>(
-        &self,
-        key: &str,
-        read: impl FnOnce(&Value<'a>) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
-        let entry = self.entries.iter().find(|(name, _)| *name == key);
-        entry.map(|(_, value)| read(value)).transpose()
-    }
-}
-
-/// A finding between quotes, short and without surprises.
-pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", shown(text))
-}
-
-fn shown(text: &str) -> String {
-    // Characters of a finding that are shown: enough to know it again.
-    const SHOWN: usize = 60;
-    // So begin Anthropic's tokens and JSON web tokens. One that went astray stays as secret as any.
-    if ["sk-", "eyJ"]
-        .iter()
-        .any(|start| text.trim_start().starts_with(start))
-    {
-        return "***".to_owned();
-    }
-    let mut short: String = text
-        .chars()
-        .take(SHOWN)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 /// An object as it is written: in order, with repeated keys, keys and values with their place.

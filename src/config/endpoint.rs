@@ -1,12 +1,20 @@
 //! One Claude API base URL with its token.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::Ipv6Addr;
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 
-use super::document::{Error, Value, quoted};
+use super::base_url::{self, without_scheme};
+use super::ca_file::CaFile;
+use super::client::read_name;
+use super::complaint::{Error, quoted};
+use super::document::Value;
+use super::listen::Listen;
+use super::models::{Models, Served};
+use super::object::Shown;
+use super::proxy::Proxy;
+use super::request_headers;
 use super::secret::{Outside, Secret};
 
 /// One Claude API, checked, defaults filled in.
@@ -22,6 +30,19 @@ pub struct Endpoint {
     pub weight: u32,
     /// Requests that it may serve at the same time. Default: no limit.
     pub max_concurrent: Option<u32>,
+    /// False: it gets nothing, and keeps its counters. Default true.
+    pub enabled: bool,
+    /// A higher one is used while no endpoint of a lower one is available. 1 to 9, default 1.
+    pub tier: u8,
+    /// What it serves. `None`: everything, unchanged.
+    pub models: Option<Models>,
+    /// Further request headers, which replace the client's of that name. Marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub proxy: Proxy,
+    /// Authorities that count beside the others.
+    pub ca_file: Option<CaFile>,
+    /// What `--check` shows of the keys, secrets masked.
+    pub shown: Shown,
 }
 
 /// The header that carries the token to the endpoint.
@@ -33,24 +54,25 @@ pub enum AuthScheme {
     Bearer,
 }
 
-const KEYS: [&str; 6] = [
-    "baseURL",
-    "authToken",
-    "name",
-    "authScheme",
-    "weight",
-    "maxConcurrent",
-];
-
 /// Each pick looks at every endpoint under the balancer's lock: with more of them it would show.
 const MAX_ENDPOINTS: usize = 1000;
 
-/// Characters of a name: it stands in every line of the log, in a header and in the labels of metrics.
-const MAX_NAME: usize = 64;
+/// The tokens of endpoints.json.example and of the README: whoever meets them has not put in an own one yet.
+const EXAMPLES: [&str; 2] = ["your-first-token", "your-second-token"];
 
 impl Endpoint {
     /// All endpoints of the file, named.
-    pub(super) fn read_all(list: &Value, outside: &Outside) -> Result<Vec<Endpoint>, Error> {
+    pub(super) fn read_all(
+        list: &Value,
+        listen: &Listen,
+        outside: &Outside,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Endpoint>, Error> {
+        if list.is_object() {
+            let expected =
+                "an array of endpoints, such as [ { \"baseURL\": …, \"authToken\": … } ]";
+            return Err(list.expected(expected, "an object: put it in square brackets"));
+        }
         let items = list.array()?;
         if items.is_empty() || items.len() > MAX_ENDPOINTS {
             let found = if items.is_empty() {
@@ -60,12 +82,60 @@ impl Endpoint {
             };
             return Err(list.expected(format_args!("1 to {MAX_ENDPOINTS} endpoints"), found));
         }
-        let mut endpoints = Vec::with_capacity(items.len());
+        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(items.len());
+        // Their places in the list.
+        let mut names: HashMap<String, usize> = HashMap::new();
+        let mut accounts: HashMap<(Uri, String), usize> = HashMap::new();
         for item in &items {
-            endpoints.push(read(item, &endpoints, outside)?);
+            let endpoint = read(item, listen, outside, warnings, &names)?;
+            let i = endpoints.len();
+            if !endpoint.name.is_empty() {
+                names.insert(endpoint.name.clone(), i);
+            }
+            // The second would only share what the first may spend.
+            let account = (
+                endpoint.base_url.clone(),
+                endpoint.auth_token.expose().to_owned(),
+            );
+            if let Some(earlier) = accounts.insert(account, i) {
+                let found = format!("both the same as in endpoints[{earlier}]");
+                return Err(item.expected("a baseURL or an authToken of its own", found));
+            }
+            endpoints.push(endpoint);
+        }
+        if !endpoints.iter().any(|endpoint| endpoint.enabled) {
+            return Err(list.expected("one endpoint that is enabled, or more", "none"));
         }
         name_by_host(&mut endpoints);
         Ok(endpoints)
+    }
+
+    /// One with these, and defaults for all else.
+    pub fn new(name: &str, base_url: Uri, auth_token: Secret) -> Endpoint {
+        Endpoint {
+            name: name.to_owned(),
+            base_url,
+            auth_token,
+            auth_scheme: AuthScheme::ApiKey,
+            weight: 1,
+            max_concurrent: None,
+            enabled: true,
+            tier: 1,
+            models: None,
+            headers: Vec::new(),
+            proxy: Proxy::Environment,
+            ca_file: None,
+            shown: Shown::new(),
+        }
+    }
+
+    /// Whether and how it serves `model`.
+    #[allow(dead_code, reason = "used by the balancer and upstream")]
+    pub fn serves(&self, model: &str) -> Option<Served> {
+        match &self.models {
+            Some(models) => models.serves(model),
+            None => Some(Served::default()),
+        }
     }
 }
 
@@ -73,128 +143,126 @@ impl fmt::Display for Endpoint {
     /// Several lines, for `--check`: where a message goes, and how. The token is masked.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(f, "  {:18}{}v1/messages", "url", self.base_url)?;
-        match self.auth_scheme {
-            AuthScheme::ApiKey => writeln!(f, "  {:18}x-api-key: ***", "authToken")?,
-            AuthScheme::Bearer => writeln!(f, "  {:18}authorization: Bearer ***", "authToken")?,
+        for (key, value) in &self.shown {
+            writeln!(f, "  {key:18}{value}")?;
         }
-        writeln!(f, "  {:18}{}", "weight", self.weight)?;
-        match self.max_concurrent {
-            Some(limit) => writeln!(f, "  {:18}{limit}", "maxConcurrent"),
-            None => writeln!(f, "  {:18}no limit", "maxConcurrent"),
-        }
+        Ok(())
     }
 }
 
-/// One endpoint; its name stays empty where the file gives none. `earlier` are those before it in the file.
-fn read(item: &Value, earlier: &[Endpoint], outside: &Outside) -> Result<Endpoint, Error> {
-    let object = item.object(&KEYS)?;
+/// One endpoint; its name stays empty where the file gives none. `names` are those of the endpoints before it.
+fn read(
+    item: &Value,
+    listen: &Listen,
+    outside: &Outside,
+    warnings: &mut Vec<String>,
+    names: &HashMap<String, usize>,
+) -> Result<Endpoint, Error> {
+    let keys = item.object()?;
+    let auth_scheme = keys
+        .get("authScheme", |value| {
+            value.one_of(&[
+                ("x-api-key", AuthScheme::ApiKey),
+                ("bearer", AuthScheme::Bearer),
+            ])
+        })?
+        .unwrap_or(AuthScheme::ApiKey);
     // Before the URL: where the two are exchanged, the URL's complaint would quote the token.
-    object.get("authToken", refuse_url)?;
+    let auth_token = keys.noted(
+        "authToken",
+        |value| value.map(|value| auth_token(value, outside)).transpose(),
+        |_| auth_scheme.masked().to_owned(),
+    )?;
+    let base_url = keys.get("baseURL", |value| base_url::read(value, listen, warnings))?;
+    let name = keys
+        .get("name", |value| own_name(value, names))?
+        .unwrap_or_default();
+    let weight = keys.whole("weight", 1..=100, 1)?;
+    let max_concurrent = keys.noted(
+        "maxConcurrent",
+        |value| {
+            value
+                .map(|value| value.whole(1..=u32::MAX.into()))
+                .transpose()
+        },
+        |limit| limit.map_or("no limit".to_owned(), |limit: u32| limit.to_string()),
+    )?;
+    let enabled = keys.boolean("enabled", true)?;
+    let tier = keys.whole("tier", 1..=9, 1)?;
+    let models = keys.noted(
+        "models",
+        |value| value.map(Models::read).transpose(),
+        |models| models.as_ref().map_or("all".to_owned(), Models::to_string),
+    )?;
+    let headers = keys.noted(
+        "headers",
+        |value| {
+            value.map_or(Ok(Vec::new()), |value| {
+                request_headers::read(value, auth_scheme, outside)
+            })
+        },
+        |headers| request_headers::shown(headers),
+    )?;
+    let proxy = keys.noted(
+        "proxy",
+        |value| value.map_or(Ok(Proxy::Environment), |value| Proxy::read(value, outside)),
+        Proxy::to_string,
+    )?;
+    let ca_file = keys.noted(
+        "caFile",
+        |value| value.map(|value| CaFile::read(value, outside)).transpose(),
+        |file| {
+            file.as_ref()
+                .map_or("none".to_owned(), |file| file.path.clone())
+        },
+    )?;
+    let shown = keys.finish()?;
     Ok(Endpoint {
-        base_url: object
-            .get("baseURL", base_url)?
-            .ok_or_else(|| item.missing("baseURL", "http:// or https://"))?,
-        auth_token: object
-            .get("authToken", |value| Secret::read(value, outside))?
-            .ok_or_else(|| item.missing("authToken", "a token"))?,
-        name: object
-            .get("name", |value| name(value, earlier))?
-            .unwrap_or_default(),
-        auth_scheme: object
-            .get("authScheme", |value| {
-                value.one_of(&[
-                    ("x-api-key", AuthScheme::ApiKey),
-                    ("bearer", AuthScheme::Bearer),
-                ])
-            })?
-            .unwrap_or(AuthScheme::ApiKey),
-        weight: object
-            .get("weight", |value| value.whole(1..=100))?
-            .unwrap_or(1),
-        max_concurrent: object.get("maxConcurrent", |value| value.whole(1..=u32::MAX.into()))?,
+        name,
+        base_url: keys.needed("baseURL", base_url, "http:// or https://")?,
+        auth_token: keys.needed("authToken", auth_token, "a token")?,
+        auth_scheme,
+        weight,
+        max_concurrent,
+        enabled,
+        tier,
+        models,
+        headers,
+        proxy,
+        ca_file,
+        shown,
     })
 }
 
-fn refuse_url(token: &Value) -> Result<(), Error> {
-    match without_scheme(&token.string()?) {
-        Some(_) => Err(token.expected("a token", "a URL: are baseURL and authToken exchanged?")),
-        None => Ok(()),
+impl AuthScheme {
+    fn masked(self) -> &'static str {
+        match self {
+            AuthScheme::ApiKey => "x-api-key: ***",
+            AuthScheme::Bearer => "authorization: Bearer ***",
+        }
     }
 }
 
-fn without_scheme(text: &str) -> Option<&str> {
-    ["http://", "https://"].iter().find_map(|scheme| {
-        let (start, rest) = text.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme).then_some(rest)
-    })
-}
-
-fn base_url(value: &Value) -> Result<Uri, Error> {
-    let text = value.string()?;
-    // A password comes before an `@`, a key may come after a `?`, and what has neither dot nor colon
-    // may be a token that went astray: then nothing is quoted.
-    let is_secret = text.contains(['@', '?', '#']) || !text.contains(['.', ':']);
-    let found = if is_secret {
-        "one that is not shown, as it may hold a secret".to_owned()
-    } else {
-        quoted(&text)
-    };
-    let rest =
-        without_scheme(&text).ok_or_else(|| value.expected("http:// or https://", &found))?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err(value.expected(
-            "a URL without user name and password (use authToken)",
-            "one with them",
-        ));
-    }
-    if rest.contains(['?', '#']) {
-        return Err(value.expected("a URL without query and fragment", "a ? or # in it"));
-    }
-    // `Uri` lets some of these pass in a path; and nobody replaces a `${NAME}` in here.
-    let is_wrong = |c: char| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(c);
-    let slash = if rest.ends_with('/') { "" } else { "/" };
-    let url = Uri::try_from(format!("{text}{slash}"))
-        .ok()
-        .filter(|url| has_host(url) && !text.contains(is_wrong));
-    url.ok_or_else(|| value.expected("a URL such as https://api.example.com/", found))
-}
-
-/// A host that may exist and a port that can be connected to, or none. `Uri` itself takes `https://:0/`.
-fn has_host(url: &Uri) -> bool {
-    let Some(authority) = url.authority() else {
-        return false;
-    };
-    let host = authority.host();
-    let brackets = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let host_is_right = brackets.map_or(!host.is_empty(), |address| {
-        address.parse::<Ipv6Addr>().is_ok()
-    });
-    let port_is_right = match authority.as_str().strip_prefix(host) {
-        Some("") => true,
-        Some(port) => authority
-            .port_u16()
-            .is_some_and(|number| number > 0 && port == format!(":{number}")),
-        None => false,
-    };
-    host_is_right && port_is_right
-}
-
-fn name(value: &Value, earlier: &[Endpoint]) -> Result<String, Error> {
-    let name = value.string()?;
-    if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let expected = format!("1 to {MAX_NAME} visible ASCII characters without spaces");
-        return Err(value.expected(expected, quoted(&name)));
-    }
-    match earlier.iter().position(|endpoint| endpoint.name == name) {
-        Some(i) => Err(value.expected(
-            "a name of its own",
-            format_args!("{}, as endpoints[{i}] has", quoted(&name)),
-        )),
+fn own_name(value: &Value, names: &HashMap<String, usize>) -> Result<String, Error> {
+    let name = read_name(value)?;
+    match names.get(&name) {
+        Some(i) => {
+            let found = format!("{}, as endpoints[{i}] has", quoted(&name));
+            Err(value.expected("a name of its own", found))
+        }
         None => Ok(name),
     }
+}
+
+fn auth_token(value: &Value, outside: &Outside) -> Result<Secret, Error> {
+    if without_scheme(&value.string()?).is_some() {
+        return Err(value.expected("a token", "a URL: are baseURL and authToken exchanged?"));
+    }
+    let token = Secret::read_token(value, outside)?;
+    if EXAMPLES.contains(&token.expose()) {
+        return Err(value.expected("your own token", "the one of the example"));
+    }
+    Ok(token)
 }
 
 /// Names those that have none yet after their host. A name that a person gave is never taken from its endpoint.

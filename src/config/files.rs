@@ -1,45 +1,73 @@
 //! What a configuration is read from: files and variables of the environment.
+//!
+//! Files are regular ones only, and opened without waiting: a FIFO would stop whoever reads it until somebody writes.
 
 use std::env;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{FileType, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::document::Error;
+use nix::fcntl::OFlag;
 
-/// Bytes of a configuration file: 1,000 endpoints with long tokens take a quarter of it. So `-c /dev/zero` ends.
-const MAX_FILE: u64 = 4 << 20;
+use super::complaint::Error;
 
-/// Bytes of a token's line, far more than any server takes in a header.
-const MAX_LINE: u64 = 64 << 10;
+/// Bytes of a file: 1,000 endpoints with long tokens take less, as do the certificates of all public authorities.
+const MAX_FILE: u64 = 1 << 20;
 
 /// A variable that is not UTF-8 comes back with marks in it that no token may hold, so it is refused later.
 pub fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-pub fn first_line(path: &Path) -> io::Result<String> {
-    let mut line = String::new();
-    BufReader::new(File::open(path)?.take(MAX_LINE)).read_line(&mut line)?;
-    if line.len() as u64 == MAX_LINE {
-        return Err(io::Error::other("a line of more than 64 KiB"));
-    }
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+/// The text of a file that the configuration names. Bytes that are no UTF-8 become marks that no token may hold.
+pub fn read_lossy(path: &Path) -> io::Result<String> {
+    read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The configuration itself. `file` is what complaints call it.
 pub fn read_text(path: &Path, file: &str) -> Result<String, Error> {
+    match read(path) {
+        Ok(bytes) => utf8(bytes, file),
+        Err(err) => {
+            let found = match err.kind() {
+                io::ErrorKind::NotFound => "no such file".to_owned(),
+                _ => err.to_string(),
+            };
+            Err(Error::new(format_args!(
+                "{file}: expected a configuration file, found {found}"
+            )))
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Without waiting: opening a FIFO would else last until somebody writes to it.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() {
+        let found = format!("{}, not a regular file", kind_of(kind));
+        return Err(io::Error::other(found));
+    }
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|open| open.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    let found = match read {
-        Ok(_) if bytes.len() as u64 > MAX_FILE => "more than 4 MiB".to_owned(),
-        Ok(_) => return utf8(bytes, file),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => "no such file".to_owned(),
-        Err(_) if fs::metadata(path).is_ok_and(|data| data.is_dir()) => "a directory".to_owned(),
-        Err(err) => err.to_string(),
-    };
-    Err(Error::new(format_args!(
-        "{file}: expected a configuration file, found {found}"
-    )))
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other("more than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn kind_of(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else {
+        "a device"
+    }
 }
 
 fn utf8(bytes: Vec<u8>, file: &str) -> Result<String, Error> {

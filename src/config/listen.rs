@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::document::{Error, Value, quoted};
+use super::complaint::{Error, quoted};
+use super::document::Value;
 
 /// Host and port of the public listener. A change needs a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,25 @@ impl Listen {
         let address = self.host.parse::<IpAddr>();
         self.host.eq_ignore_ascii_case("localhost")
             || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether a connection to `host` (an IPv6 address without brackets) and `port` would come to ourselves, as far as that can be told
+    /// without a look-up.
+    pub(super) fn is_reached_by(&self, host: &str, port: u16) -> bool {
+        // One that is any address is connected to as loopback (Linux).
+        let loopback = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+        let is_here = |host: &str| {
+            host.eq_ignore_ascii_case("localhost")
+                || matches!(host, "127.0.0.1" | "::1" | "0.0.0.0" | "::")
+        };
+        let same = match (self.host.parse::<IpAddr>(), host.parse::<IpAddr>()) {
+            (Ok(ours), _) if ours.is_unspecified() => {
+                is_here(host) || host.parse().is_ok_and(loopback)
+            }
+            (Ok(ours), Ok(theirs)) if ours == theirs => true,
+            _ => self.host.eq_ignore_ascii_case(host) || is_here(&self.host) && is_here(host),
+        };
+        same && self.port == port && port != 0
     }
 
     /// `host:port`, an IPv6 address in brackets.
@@ -79,7 +99,8 @@ impl fmt::Display for Listen {
     }
 }
 
-fn parse(text: &str) -> Option<Listen> {
+/// Also for a proxy's address.
+pub(super) fn parse(text: &str) -> Option<Listen> {
     let (name, number) = text.rsplit_once(':')?;
     // `::1:80` is an address itself: without brackets nobody knows where its port begins.
     if name.contains(':') && !name.starts_with('[') {
@@ -92,7 +113,7 @@ fn parse(text: &str) -> Option<Listen> {
 }
 
 /// Without brackets, if it is a name or an address at all.
-fn host(text: &str) -> Option<String> {
+pub(super) fn host(text: &str) -> Option<String> {
     let inner = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
@@ -164,6 +185,31 @@ mod tests {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
         assert_eq!(parse(&format!("{}:80", "a".repeat(254))), None);
+    }
+
+    #[test]
+    fn ourselves() {
+        let check = |listen: &str, host: &str, port: u16, expected: bool| {
+            let listen = parse(listen).expect(listen);
+            assert_eq!(
+                listen.is_reached_by(host, port),
+                expected,
+                "{listen} {host}"
+            );
+        };
+        check("127.0.0.1:7", "127.0.0.1", 7, true);
+        check("127.0.0.1:7", "localhost", 7, true);
+        check("127.0.0.1:7", "0.0.0.0", 7, true);
+        check("localhost:7", "LOCALHOST", 7, true);
+        check("0.0.0.0:7", "127.0.0.9", 7, true);
+        check("[::]:7", "::1", 7, true);
+        check("box.example:7", "Box.example", 7, true);
+        check("10.0.0.1:7", "10.0.0.1", 7, true);
+        check("127.0.0.1:7", "127.0.0.1", 8, false);
+        check("127.0.0.1:7", "127.0.0.2", 7, false);
+        check("127.0.0.1:0", "127.0.0.1", 0, false);
+        check("0.0.0.0:7", "10.0.0.1", 7, false);
+        check("10.0.0.1:7", "localhost", 7, false);
     }
 
     #[test]

@@ -4,29 +4,51 @@
 //! A complaint is one line that names place, expectation and finding, and never holds a token.
 //! `parse` touches neither files nor environment; only `load`, `default_path` and `demo` do.
 //!
-//! - `document`: the text as values that know their line, and the complaints about them.
-//! - `endpoint`, `listen`, `secret`: the parts that have rules of their own.
-//! - `files`: what is read from outside.
+//! - `document`, `object`: the text as values that know their line; an object knows which of its keys nobody asked for.
+//! - `complaint`, `syntax`: what is said of a mistake, and what may be shown of it.
+//! - `endpoint`, with `base_url`, `models`, `proxy`, `ca_file`, `request_headers`; `client`, `listen`, `browsers`, `secret`: the
+//!   parts that have rules of their own.
+//! - `files`: what is read from outside. `shown`: what is told of a configuration.
 
+mod base_url;
+mod browsers;
+mod ca_file;
+mod client;
+mod complaint;
 mod document;
 mod endpoint;
 mod files;
 mod listen;
+mod models;
+mod object;
+mod proxy;
+mod request_headers;
 mod secret;
+mod shown;
+mod syntax;
 
-use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{env, fmt};
+use std::{env, io};
 
-use document::{Object, Value, quoted};
-use files::{first_line, read_text, variable};
+use complaint::quoted;
+use document::Value;
+use files::{read_lossy, read_text, variable};
+use object::{Object, Shown};
 use secret::Outside;
 
-pub use document::Error;
+#[allow(unused_imports, reason = "used by the balancer and upstream")]
+pub use ca_file::CaFile;
+#[allow(unused_imports, reason = "used by the balancer and upstream")]
+pub use client::{Client, Scope};
+pub use complaint::Error;
 pub use endpoint::{AuthScheme, Endpoint};
 pub use listen::Listen;
+#[allow(unused_imports, reason = "used by the balancer and upstream")]
+pub use models::{Models, Served};
+#[allow(unused_imports, reason = "used by the balancer and upstream")]
+pub use proxy::{Proxy, ProxyAddress, ProxyKind};
 pub use secret::Secret;
 
 /// Everything that is in force. Comparable, so that a reload can tell what changed.
@@ -42,12 +64,18 @@ pub struct Config {
     pub queue_wait: Duration,
     pub max_connections: usize,
     /// Empty: everybody is let in.
-    pub client_tokens: Vec<Secret>,
+    pub clients: Vec<Client>,
     pub allow_anonymous: bool,
     /// `["*"]` alone: all of them. Else origins as browsers send them, in lower case.
     pub allowed_origins: Vec<String>,
+    /// Where there are no clients: further names under which we may be called, in lower case; `["*"]` alone: any.
+    pub allowed_hosts: Vec<String>,
     pub affinity: Affinity,
     pub failover: bool,
+    /// So many failures in a row put an endpoint on cooldown.
+    pub failures: u32,
+    /// An endpoint whose cooldown is over is asked by us first.
+    pub check: bool,
     /// May be zero.
     pub cooldown: Duration,
     pub max_cooldown: Duration,
@@ -60,6 +88,10 @@ pub struct Config {
     pub drain: Duration,
     /// Largest request body, in bytes.
     pub max_body: usize,
+    /// What is in force otherwise than it is written, and where: for the log and `--check`.
+    pub warnings: Vec<String>,
+    /// What `--check` shows of the keys but `endpoints`, secrets masked.
+    shown: Shown,
 }
 
 /// Whether the requests of one session keep to one endpoint.
@@ -69,30 +101,13 @@ pub enum Affinity {
     Off,
 }
 
-const KEYS: [&str; 20] = [
-    "endpoints",
-    "listen",
-    "workers",
-    "queue",
-    "queueSeconds",
-    "maxConnections",
-    "clientTokens",
-    "allowAnonymous",
-    "allowedOrigins",
-    "affinity",
-    "failover",
-    "cooldownSeconds",
-    "maxCooldownSeconds",
-    "connectSeconds",
-    "responseSeconds",
-    "idleSeconds",
-    "clientSeconds",
-    "requestSeconds",
-    "drainSeconds",
-    "maxBodyMB",
-];
-
 const FILE: &str = "endpoints.json";
+
+/// Where scripts/install and the packages put the file.
+const SYSTEM: &str = "/etc/claude-loadbalancer";
+
+/// More than a thousand in a row is as good as never.
+const FAILURES: RangeInclusive<u64> = 1..=1000;
 
 /// Threads in the pool.
 const WORKERS: RangeInclusive<u64> = 1..=4096;
@@ -109,65 +124,74 @@ const SECONDS_OR_ZERO: RangeInclusive<f64> = 0.0..=MAX_SECONDS;
 const MAX_SECONDS: f64 = 2_000_000.0;
 
 impl Config {
-    /// `endpoints.json` next to the executable, else in the current directory; where there is neither, what to do.
+    /// `endpoints.json` next to the executable, else in the current directory, else in `/etc/claude-loadbalancer`; where there is
+    /// none, what to do.
     pub fn default_path() -> Result<PathBuf, Error> {
         let program = env::current_exe().ok();
         let folder = program.as_deref().and_then(Path::parent);
-        let beside = folder
-            .map(|folder| folder.join(FILE))
-            .filter(|path| path.exists());
-        if let Some(path) =
-            beside.or_else(|| Some(PathBuf::from(FILE)).filter(|path| path.exists()))
-        {
+        let places = [
+            folder.map(|folder| folder.join(FILE)),
+            Some(PathBuf::from(FILE)),
+            Some(Path::new(SYSTEM).join(FILE)),
+        ];
+        if let Some(path) = places.into_iter().flatten().find(|path| path.exists()) {
             return Ok(path);
         }
         let here = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         let folder = folder.unwrap_or(Path::new("?"));
         Err(Error::new(format_args!(
-            "{FILE}: expected it in {} (next to the program) or in {} (the current directory), found none: \
-             copy endpoints.json.example to {FILE} and put your endpoints in, or name a file with --config PATH, \
-             or try the program without one: --demo",
+            "{FILE}: expected it in {} (next to the program), in {} (the current directory) or in {SYSTEM}, found none: \
+             write one (--example > {FILE}) and put your endpoints in, or name a file with --config PATH, or try the \
+             program without one: --demo",
             folder.display(),
             here.display()
         )))
     }
 
-    /// Reads the file, the environment (`PORT`, `HOST`, `${NAME}`) and the token files that it names.
+    /// Reads the file, the environment (`PORT`, `HOST`, `${NAME}`) and the files that it names.
     pub fn load(path: &Path) -> Result<Config, Error> {
         let file = path.display().to_string();
         let text = read_text(path, &file)?;
-        // A relative token file lies where the configuration lies, wherever the program was started.
+        // A relative file lies where the configuration lies, wherever the program was started.
         let folder = path.parent().unwrap_or(Path::new(""));
         Config::parse(&text, &file, &variable, &|name| {
-            first_line(&folder.join(name))
+            read_lossy(&folder.join(name))
         })
     }
 
-    /// What `text` says, with `PORT` and `HOST` from `env` over it. `file` is what complaints call it; `env` knows
-    /// variables by their name, `first_line` the first line of a file that a token refers to.
+    /// What `text` says, with `PORT` and `HOST` from `env` over it. `name` is what complaints call it; `env` knows
+    /// variables by their name, `file` the text of a file that the configuration refers to.
     pub fn parse(
         text: &str,
-        file: &str,
+        name: &str,
         env: &dyn Fn(&str) -> Option<String>,
-        first_line: &dyn Fn(&str) -> io::Result<String>,
+        file: &dyn Fn(&str) -> io::Result<String>,
     ) -> Result<Config, Error> {
-        let outside = Outside { env, first_line };
-        let document = Value::document(text, file)?;
+        let outside = Outside { env, file };
+        let document = Value::document(text, name)?;
         let config = if document.is_array() {
-            let endpoints = Endpoint::read_all(&document.named("endpoints"), &outside)?;
-            Config::read(&Object::default(), endpoints, &outside)?
+            let list = document.named("endpoints");
+            Config::read(&Object::default(), &outside, |listen, warnings| {
+                Endpoint::read_all(&list, listen, &outside, warnings).map(Some)
+            })?
         } else if document.is_object() {
-            let settings = document.object(&KEYS)?;
-            let endpoints = settings
-                .get("endpoints", |list| Endpoint::read_all(list, &outside))?
-                .ok_or_else(|| document.missing("endpoints", "an array of endpoints"))?;
-            Config::read(&settings, endpoints, &outside)?
+            let settings = document.object()?;
+            if settings.has("baseURL") || settings.has("authToken") {
+                let expected = "an array of endpoints, or an object with one under \"endpoints\"";
+                let found = "one endpoint alone: put it in square brackets, [ { … } ]";
+                return Err(document.expected(expected, found));
+            }
+            Config::read(&settings, &outside, |listen, warnings| {
+                settings.get("endpoints", |list| {
+                    Endpoint::read_all(list, listen, &outside, warnings)
+                })
+            })?
         } else {
             return Err(document.expected("an array of endpoints or an object", document.kind()));
         };
         if config.lets_strangers_in() {
             return Err(Error::new(format_args!(
-                "{file}: clientTokens: expected one or more, as other machines can connect to {}, found none: \
+                "{name}: clientTokens: expected one or more, as other machines can connect to {}, found none: \
                  set \"clientTokens\", or listen on 127.0.0.1, or let everybody use your endpoints with \
                  \"allowAnonymous\": true (in an object with \"endpoints\")",
                 config.listen
@@ -180,9 +204,9 @@ impl Config {
     pub fn demo(endpoints: Vec<Endpoint>) -> Result<Config, Error> {
         let outside = Outside {
             env: &variable,
-            first_line: &|_| Err(io::ErrorKind::Unsupported.into()),
+            file: &|_| Err(io::ErrorKind::Unsupported.into()),
         };
-        let config = Config::read(&Object::default(), endpoints, &outside)?;
+        let config = Config::read(&Object::default(), &outside, |_, _| Ok(Some(endpoints)))?;
         if config.lets_strangers_in() {
             return Err(Error::new(format_args!(
                 "HOST in the environment: expected a loopback address, as --demo lets everybody in, found {}",
@@ -192,143 +216,94 @@ impl Config {
         Ok(config)
     }
 
+    /// `endpoints` is where they are read, once `listen` is known.
     fn read(
         settings: &Object,
-        endpoints: Vec<Endpoint>,
         outside: &Outside,
+        endpoints: impl FnOnce(&Listen, &mut Vec<String>) -> Result<Option<Vec<Endpoint>>, Error>,
     ) -> Result<Config, Error> {
-        let whole = |key, range, default: usize| {
-            let number = settings.get(key, |value| value.whole(range))?;
-            Ok(number.unwrap_or(default))
+        let read_listen = |value: Option<&Value>| {
+            let listen = value.map_or(Ok(Listen::default()), Listen::read)?;
+            listen.with_env(outside.env)
         };
-        let seconds = |key, range, default| {
-            let duration = settings.get(key, |value| value.seconds(range))?;
-            Ok(duration.unwrap_or(Duration::from_secs(default)))
-        };
-        Ok(Config {
-            endpoints,
-            listen: settings
-                .get("listen", Listen::read)?
-                .unwrap_or_default()
-                .with_env(outside.env)?,
-            workers: whole("workers", WORKERS, 256)?,
+        let listen = settings.noted("listen", read_listen, Listen::to_string)?;
+        let mut warnings = Vec::new();
+        let endpoints = endpoints(&listen, &mut warnings)?;
+        // `endpoints` is missing where it was misspelt: so it is missed when all other keys are known.
+        let mut config = Config {
+            endpoints: Vec::new(),
+            listen,
+            workers: settings.whole("workers", WORKERS, 256)?,
             // Each of them comes over a connection of its own.
-            queue: whole("queue", 0..=MAX_CONNECTIONS, 256)?,
-            queue_wait: seconds("queueSeconds", SECONDS, 30)?,
-            max_connections: whole("maxConnections", 1..=MAX_CONNECTIONS, 8192)?,
-            client_tokens: settings
-                .get("clientTokens", |list| {
-                    list.array()?
-                        .iter()
-                        .map(|token| Secret::read(token, outside))
-                        .collect()
-                })?
-                .unwrap_or_default(),
-            allow_anonymous: settings
-                .get("allowAnonymous", Value::boolean)?
-                .unwrap_or(false),
-            allowed_origins: settings
-                .get("allowedOrigins", origins)?
-                .unwrap_or_else(|| vec!["*".to_owned()]),
-            affinity: settings
-                .get("affinity", |value| {
-                    value.one_of(&[("session", Affinity::Session), ("off", Affinity::Off)])
-                })?
-                .unwrap_or(Affinity::Session),
-            failover: settings.get("failover", Value::boolean)?.unwrap_or(true),
-            cooldown: seconds("cooldownSeconds", SECONDS_OR_ZERO, 10)?,
-            max_cooldown: seconds("maxCooldownSeconds", SECONDS, 3600)?,
-            connect_timeout: seconds("connectSeconds", SECONDS, 5)?,
-            response_timeout: seconds("responseSeconds", SECONDS, 600)?,
-            idle_timeout: seconds("idleSeconds", SECONDS, 300)?,
-            client_timeout: seconds("clientSeconds", SECONDS, 75)?,
-            request_timeout: seconds("requestSeconds", SECONDS, 300)?,
-            drain: seconds("drainSeconds", SECONDS_OR_ZERO, 30)?,
-            max_body: whole("maxBodyMB", BODY_MB, 32)? << 20,
-        })
+            queue: settings.whole("queue", 0..=MAX_CONNECTIONS, 256)?,
+            queue_wait: settings.seconds("queueSeconds", SECONDS, 30)?,
+            max_connections: settings.whole("maxConnections", 1..=MAX_CONNECTIONS, 8192)?,
+            clients: clients(settings, outside)?,
+            allow_anonymous: settings.boolean("allowAnonymous", false)?,
+            allowed_origins: settings.noted(
+                "allowedOrigins",
+                |list| list.map_or(Ok(vec!["*".to_owned()]), browsers::origins),
+                |origins| joined(origins),
+            )?,
+            allowed_hosts: Vec::new(),
+            affinity: settings.choice(
+                "affinity",
+                &[("session", Affinity::Session), ("off", Affinity::Off)],
+            )?,
+            failover: settings.boolean("failover", true)?,
+            failures: settings.whole("failures", FAILURES, 3)?,
+            check: settings.boolean("check", true)?,
+            cooldown: settings.seconds("cooldownSeconds", SECONDS_OR_ZERO, 10)?,
+            max_cooldown: settings.seconds("maxCooldownSeconds", SECONDS, 3600)?,
+            connect_timeout: settings.seconds("connectSeconds", SECONDS, 5)?,
+            response_timeout: settings.seconds("responseSeconds", SECONDS, 600)?,
+            idle_timeout: settings.seconds("idleSeconds", SECONDS, 300)?,
+            client_timeout: settings.seconds("clientSeconds", SECONDS, 75)?,
+            request_timeout: settings.seconds("requestSeconds", SECONDS, 300)?,
+            drain: settings.seconds("drainSeconds", SECONDS_OR_ZERO, 30)?,
+            max_body: settings.whole("maxBodyMB", BODY_MB, 32)? << 20,
+            warnings,
+            shown: Shown::new(),
+        };
+        config.allowed_hosts = settings.noted(
+            "allowedHosts",
+            |list| hosts(list, config.allow_anonymous),
+            |hosts| joined(hosts),
+        )?;
+        config.shown = settings.finish()?;
+        config.endpoints = settings.needed("endpoints", endpoints, "an array of endpoints")?;
+        Ok(config)
     }
 
     fn lets_strangers_in(&self) -> bool {
-        !self.listen.is_loopback() && self.client_tokens.is_empty() && !self.allow_anonymous
+        !self.listen.is_loopback() && self.clients.is_empty() && !self.allow_anonymous
     }
 }
 
-impl fmt::Display for Config {
-    /// What `--check` prints: each setting under its key, each endpoint with the URL that a message goes to.
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let mut line = |key: &str, value: &dyn fmt::Display| writeln!(f, "{key:20}{value}");
-        line("listen", &self.listen)?;
-        line("workers", &self.workers)?;
-        line("queue", &self.queue)?;
-        line("queueSeconds", &self.queue_wait.as_secs_f64())?;
-        line("maxConnections", &self.max_connections)?;
-        match self.client_tokens.len() {
-            0 => line("clientTokens", &"none: everybody is let in")?,
-            many => line("clientTokens", &vec!["***"; many].join(", "))?,
-        }
-        line("allowAnonymous", &self.allow_anonymous)?;
-        match &*self.allowed_origins {
-            [] => line("allowedOrigins", &"none")?,
-            origins => line("allowedOrigins", &origins.join(", "))?,
-        }
-        line(
-            "affinity",
-            &if self.affinity == Affinity::Session {
-                "session"
-            } else {
-                "off"
-            },
-        )?;
-        line("failover", &self.failover)?;
-        line("cooldownSeconds", &self.cooldown.as_secs_f64())?;
-        line("maxCooldownSeconds", &self.max_cooldown.as_secs_f64())?;
-        line("connectSeconds", &self.connect_timeout.as_secs_f64())?;
-        line("responseSeconds", &self.response_timeout.as_secs_f64())?;
-        line("idleSeconds", &self.idle_timeout.as_secs_f64())?;
-        line("clientSeconds", &self.client_timeout.as_secs_f64())?;
-        line("requestSeconds", &self.request_timeout.as_secs_f64())?;
-        line("drainSeconds", &self.drain.as_secs_f64())?;
-        line("maxBodyMB", &(self.max_body >> 20))?;
-        for (i, endpoint) in self.endpoints.iter().enumerate() {
-            let note = if i == 0 {
-                " (/v1/files and /v1/messages/batches always go here)"
-            } else {
-                ""
-            };
-            write!(
-                f,
-                "\nendpoint {} {}{note}\n{endpoint}",
-                i + 1,
-                endpoint.name
-            )?;
-        }
-        Ok(())
+fn clients(settings: &Object, outside: &Outside) -> Result<Vec<Client>, Error> {
+    let read =
+        |list: Option<&Value>| list.map_or(Ok(Vec::new()), |list| Client::read_all(list, outside));
+    settings.noted("clientTokens", read, |clients| match &**clients {
+        [] => "none: everybody is let in".to_owned(),
+        clients => joined(&clients.iter().map(Client::shown).collect::<Vec<_>>()),
+    })
+}
+
+/// Further names under which we may be called, `["*"]` for any.
+fn hosts(value: Option<&Value>, allow_anonymous: bool) -> Result<Vec<String>, Error> {
+    match value {
+        Some(list) => browsers::hosts(list),
+        None if allow_anonymous => Ok(vec!["*".to_owned()]),
+        None => Ok(Vec::new()),
     }
 }
 
-/// Origins as browsers send them: a path or a last slash would never match one.
-fn origins(list: &Value) -> Result<Vec<String>, Error> {
-    let mut origins = Vec::new();
-    for item in list.array()? {
-        let origin = item.string()?.to_ascii_lowercase();
-        let host = origin.split_once("://").map_or("", |(_, host)| host);
-        let is_origin = !host.is_empty()
-            && origin
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b',');
-        if !(is_origin && !host.contains(['/', '*', '@', '?', '#'])
-            || origin == "*"
-            || origin == "null")
-        {
-            let expected = "\"*\" or an origin such as https://app.example.com, with nothing behind the host and port";
-            return Err(item.expected(expected, quoted(&origin)));
-        }
-        origins.push(origin);
+/// A list for `--check`.
+fn joined(list: &[String]) -> String {
+    match list {
+        [] => "none".to_owned(),
+        list => list.join(", "),
     }
-    if origins.iter().any(|origin| origin == "*") {
-        origins = vec!["*".to_owned()];
-    }
-    Ok(origins)
 }
 
 #[cfg(test)]

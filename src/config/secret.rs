@@ -1,8 +1,10 @@
 //! A token, and how one is read: as written, from the environment, or from a file.
 
+use std::borrow::Cow;
 use std::{fmt, io};
 
-use super::document::{Error, Value};
+use super::complaint::Error;
+use super::document::Value;
 
 /// A token. It has no `Display`, and `Debug` masks it, so that it gets into no log by accident.
 ///
@@ -10,6 +12,9 @@ use super::document::{Error, Value};
 /// so it is not for judging what a stranger presents.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
+
+/// What stands for a secret wherever it could be read.
+const MASK: &str = "***";
 
 impl Secret {
     pub fn new(token: String) -> Secret {
@@ -20,19 +25,41 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// `text`, which is somebody else's and may repeat the secret, with a mask in each place where it does; also where
+    /// it stands as JSON writes it.
+    #[allow(dead_code, reason = "used by the balancer and upstream")]
+    pub fn masked<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.0.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let escaped = self.0.replace('\\', "\\\\").replace('"', "\\\"");
+        // The longer one first: the other may be a piece of it.
+        let mut masked = Cow::Borrowed(text);
+        for secret in [&escaped, &self.0] {
+            if masked.contains(&**secret) {
+                masked = Cow::Owned(masked.replace(&**secret, MASK));
+            }
+        }
+        masked
+    }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(MASK)
     }
 }
 
 /// What a configuration may refer to outside of itself. Arguments, so that `Config::parse` touches nothing.
 pub struct Outside<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
-    pub first_line: &'a dyn Fn(&str) -> io::Result<String>,
+    /// A file's whole text.
+    pub file: &'a dyn Fn(&str) -> io::Result<String>,
 }
+
+/// Bytes of a secret, more than any server takes in a header line.
+const LONGEST: usize = 8192;
 
 impl Secret {
     /// Replaces each `${NAME}` and `${file:PATH}`; what they bring is not searched for more of them.
@@ -54,20 +81,41 @@ impl Secret {
             None => Ok(Secret(token)),
         }
     }
+
+    /// The same, and what people write where a token belongs is told from one.
+    pub(super) fn read_token(value: &Value, outside: &Outside) -> Result<Secret, Error> {
+        if is_bare_variable(&value.string()?) {
+            let expected = "a token, or ${NAME} for one from the environment";
+            return Err(value.expected(expected, "a $NAME without braces"));
+        }
+        let secret = Secret::read(value, outside)?;
+        let first = secret.0.split(' ').next().unwrap_or_default();
+        if first.eq_ignore_ascii_case("bearer") {
+            let expected =
+                "the token alone (\"authScheme\": \"bearer\" puts the word before an endpoint's)";
+            return Err(value.expected(expected, "the word Bearer before it"));
+        }
+        Ok(secret)
+    }
+}
+
+/// `$NAME`, as shells take it.
+fn is_bare_variable(text: &str) -> bool {
+    let name = text.strip_prefix('$').unwrap_or_default();
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(is_of_a_name)
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 fn look_up(value: &Value, name: &str, outside: &Outside) -> Result<String, Error> {
     if let Some(path) = name.strip_prefix("file:") {
-        let expected = format!("a token in the first line of {path}");
-        return match (outside.first_line)(path) {
-            Ok(line) if line.is_empty() => Err(value.expected(expected, "an empty line")),
-            Ok(line) => Ok(line),
-            Err(err) => Err(value.expected(expected, err)),
-        };
+        return first_line(value, path, outside);
     }
     // Anything else between the braces might be a piece of a token, so it is not quoted.
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || !name.chars().all(is_name) {
+    if name.is_empty() || !name.chars().all(is_of_a_name) {
         return Err(value.expected("${NAME} or ${file:PATH}", "neither"));
     }
     let expected = format!("a token in the environment variable {name}");
@@ -75,6 +123,26 @@ fn look_up(value: &Value, name: &str, outside: &Outside) -> Result<String, Error
         None => Err(value.expected(expected, "it unset")),
         Some(token) if token.is_empty() => Err(value.expected(expected, "it empty")),
         Some(token) => Ok(token),
+    }
+}
+
+fn first_line(value: &Value, path: &str, outside: &Outside) -> Result<String, Error> {
+    let expected = format!("a token in the first line of {path}");
+    let text = (outside.file)(path).map_err(|err| value.expected(&expected, err))?;
+    let line = text.split('\n').next().unwrap_or_default();
+    let line = line.trim_end_matches('\r');
+    let flaw = if line.is_empty() {
+        Some("an empty line")
+    } else if line.starts_with('#') || line.starts_with("//") {
+        Some("a comment")
+    } else if line.trim() != line {
+        Some("a space at its beginning or end")
+    } else {
+        None
+    };
+    match flaw {
+        Some(flaw) => Err(value.expected(expected, flaw)),
+        None => Ok(line.to_owned()),
     }
 }
 
@@ -88,6 +156,8 @@ fn flaw(token: &str) -> Option<&'static str> {
         Some("a character in it that is not ASCII")
     } else if token.trim() != token {
         Some("a space at its beginning or end")
+    } else if token.len() > LONGEST {
+        Some("one of more than 8 KiB")
     } else {
         None
     }
@@ -105,17 +175,20 @@ mod tests {
             "LINES" => Some("s3cr3t\n".to_owned()),
             _ => None,
         };
-        let first_line = |path: &str| match path {
-            "/run/token" => Ok("s3cr3t-file".to_owned()),
-            "empty" => Ok(String::new()),
+        let file = |path: &str| match path {
+            "/run/token" => Ok("s3cr3t-file\r\nmore\n".to_owned()),
+            "empty" => Ok("\ns3cr3t".to_owned()),
+            "comment" => Ok("# my key\ns3cr3t\n".to_owned()),
+            "spaces" => Ok("s3cr3t  \n".to_owned()),
+            "long" => Ok("x".repeat(70_000)),
             _ => Err(io::Error::other("no such file")),
         };
         let json = serde_json::to_string(text).expect("a string");
-        Secret::read(
+        Secret::read_token(
             &Value::document(&json, "f")?.named("t"),
             &Outside {
                 env: &env,
-                first_line: &first_line,
+                file: &file,
             },
         )
     }
@@ -129,6 +202,21 @@ mod tests {
         check("x${A}-${file:/run/token}}", "xs3cr3t-a-s3cr3t-file}");
         check("${NESTED}", "${A}");
         assert_eq!(format!("{:?}", read("plain")), "Ok(***)");
+    }
+
+    #[test]
+    fn a_foreign_text_is_masked() {
+        let check = |secret: &str, text: &str, expected: &str| {
+            assert_eq!(Secret::new(secret.to_owned()).masked(text), expected);
+        };
+        check("s3cr3t", "nothing", "nothing");
+        check("s3cr3t", "key s3cr3t, s3cr3t!", "key ***, ***!");
+        check(
+            "a\"b\\c",
+            r#"{"key":"a\"b\\c"} a"b\c"#,
+            r#"{"key":"***"} ***"#,
+        );
+        check("", "nothing", "nothing");
     }
 
     #[test]
@@ -155,11 +243,30 @@ mod tests {
             "${file:empty}",
             "a token in the first line of empty, found an empty line",
         );
+        let file = "a token in the first line of";
+        check(
+            "${file:comment}",
+            &format!("{file} comment, found a comment"),
+        );
+        check(
+            "${file:spaces}",
+            &format!("{file} spaces, found a space at its beginning or end"),
+        );
+        let braces =
+            "a token, or ${NAME} for one from the environment, found a $NAME without braces";
+        check("$S3CR3T", braces);
+        let bearer = "the token alone (\"authScheme\": \"bearer\" puts the word before an endpoint's), found the word Bearer before it";
+        check("Bearer s3cr3t", bearer);
+        check("bearer ${A}", bearer);
         check("s3cr3t${A", "} after ${, found none");
         check("${s3cr3t!}", "${NAME} or ${file:PATH}, found neither");
         check("${}", "${NAME} or ${file:PATH}, found neither");
         let printable = "a token of printable ASCII characters, found";
         check("", &format!("{printable} an empty one"));
+        check(
+            "${file:long}",
+            &format!("{printable} one of more than 8 KiB"),
+        );
         check(
             "${LINES}",
             &format!("{printable} a control character or a line break in it"),

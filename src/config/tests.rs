@@ -36,12 +36,12 @@ fn defaults() {
     let seconds = Duration::from_secs;
     let expected = Config {
         endpoints: vec![Endpoint {
-            name: "one.example".to_owned(),
-            base_url: "https://one.example/".parse().expect("a URL"),
-            auth_token: Secret::new("s3cr3t".to_owned()),
-            auth_scheme: AuthScheme::ApiKey,
-            weight: 1,
-            max_concurrent: None,
+            shown: config.endpoints[0].shown.clone(),
+            ..Endpoint::new(
+                "one.example",
+                "https://one.example/".parse().expect("a URL"),
+                Secret::new("s3cr3t".to_owned()),
+            )
         }],
         listen: Listen {
             host: "127.0.0.1".to_owned(),
@@ -51,11 +51,14 @@ fn defaults() {
         queue: 256,
         queue_wait: seconds(30),
         max_connections: 8192,
-        client_tokens: vec![],
+        clients: vec![],
         allow_anonymous: false,
         allowed_origins: vec!["*".to_owned()],
+        allowed_hosts: vec![],
         affinity: Affinity::Session,
         failover: true,
+        failures: 3,
+        check: true,
         cooldown: seconds(10),
         max_cooldown: seconds(3600),
         connect_timeout: seconds(5),
@@ -65,6 +68,8 @@ fn defaults() {
         request_timeout: seconds(300),
         drain: seconds(30),
         max_body: 32 << 20,
+        warnings: vec![],
+        shown: config.shown.clone(),
     };
     assert_eq!(config, expected);
 }
@@ -72,52 +77,146 @@ fn defaults() {
 #[test]
 fn every_setting_is_read() {
     let text = object(
-        r#""listen": "localhost:1", "workers": 2, "queue": 3, "queueSeconds": 4.5, "maxConnections": 5,
-            "clientTokens": ["s3cr3t-1", "s3cr3t-2"], "allowAnonymous": true,
-            "allowedOrigins": ["https://A.example:8443", "null"],
-            "affinity": "off", "failover": false, "cooldownSeconds": 6, "maxCooldownSeconds": 7, "connectSeconds": 8,
-            "responseSeconds": 9, "idleSeconds": 10, "clientSeconds": 11, "requestSeconds": 12, "drainSeconds": 0,
-            "maxBodyMB": 13"#,
+        r#""_comment": ["of any kind"], "_comment": 2,
+            "listen": "localhost:1", "workers": 2, "queue": 3, "queueSeconds": 4.5, "maxConnections": 5,
+            "clientTokens": ["s3cr3t-1", {"token": "s3cr3t-2", "name": "ci", "maxConcurrent": 4, "scope": "status"}],
+            "allowAnonymous": true, "allowedOrigins": ["https://A.example:8443", "null"], "allowedHosts": ["Box.lan"],
+            "affinity": "off", "failover": false, "failures": 5, "check": false, "cooldownSeconds": 6,
+            "maxCooldownSeconds": 7, "connectSeconds": 8, "responseSeconds": 9, "idleSeconds": 10,
+            "clientSeconds": 11, "requestSeconds": 12, "drainSeconds": 0, "maxBodyMB": 13"#,
     );
     let shown = parse(&text).expect("good settings").to_string();
-    let (settings, endpoints) = shown.split_once("\n\n").expect("two parts");
+    let (endpoints, settings) = shown.rsplit_once("\n\n").expect("two parts");
     let values: Vec<_> = settings
         .lines()
         .map(|line| line.split_once(' ').expect("key and value"))
+        .map(|(key, value)| format!("{key} {}", value.trim()))
         .collect();
-    let keys: Vec<_> = values.iter().map(|(key, _)| *key).collect();
-    assert_eq!(keys, KEYS[1..]); // `--check` shows every key of the file.
-    let values: Vec<_> = values.iter().map(|(_, value)| value.trim()).collect();
-    let expected = "localhost:1|2|3|4.5|5|***, ***|true|https://a.example:8443, null|off|false|6|7|8|9|10|11|12|0|13";
+    let expected = "listen localhost:1|workers 2|queue 3|queueSeconds 4.5|maxConnections 5|\
+        clientTokens client-1 ***, ci *** (status only) (at most 4 at once)|allowAnonymous true|\
+        allowedOrigins https://a.example:8443, null|affinity off|failover false|failures 5|check false|\
+        cooldownSeconds 6|maxCooldownSeconds 7|connectSeconds 8|responseSeconds 9|idleSeconds 10|clientSeconds 11|\
+        requestSeconds 12|drainSeconds 0|maxBodyMB 13|allowedHosts box.lan";
     assert_eq!(values.join("|"), expected);
     assert!(endpoints.contains("https://one.example/v1/messages"));
 }
 
 #[test]
 fn check_shows_every_endpoint_and_no_token() {
-    let config = parse(
-        r#"[{ "baseURL": "https://one.example/api", "authToken": "s3cr3t" },
+    let env = [("S", "s3cr3t")];
+    let config = parse_with(
+        r#"[{ "baseURL": "https://one.example/api", "authToken": "${S}", "enabled": false },
                 { "baseURL": "http://[::1]:8080/", "authToken": "s3cr3t", "authScheme": "bearer",
-                  "name": "two", "weight": 3, "maxConcurrent": 4 }]"#,
+                  "name": "two", "weight": 3, "maxConcurrent": 4, "tier": 2, "models": {"claude-*": "glm"},
+                  "headers": {"x-team": "${S}"}, "proxy": "http://s3cr3t:${S}@proxy:3128" }]"#,
+        &env,
     )
     .expect("two endpoints");
     let shown = config.to_string();
-    let endpoints = shown.split_once("\n\n").expect("two parts").1;
+    let endpoints = shown.rsplit_once("\n\n").expect("two parts").0;
     let expected = "\
-endpoint 1 one.example (/v1/files and /v1/messages/batches always go here)
+endpoint 1 one.example
   url               https://one.example/api/v1/messages
   authToken         x-api-key: ***
   weight            1
   maxConcurrent     no limit
+  enabled           false
+  tier              1
+  models            all
+  headers           none
+  proxy             as the environment says
+  caFile            none
 
-endpoint 2 two
+endpoint 2 two (/v1/files and /v1/messages/batches always go here)
   url               http://[::1]:8080/v1/messages
   authToken         authorization: Bearer ***
   weight            3
   maxConcurrent     4
-";
+  enabled           true
+  tier              2
+  models            claude-* as glm
+  headers           x-team: ***
+  proxy             http://***@proxy:3128
+  caFile            none";
     assert_eq!(endpoints, expected);
     assert!(!format!("{shown}{config:?}").contains("s3cr3t"));
+}
+
+#[test]
+fn warnings() {
+    let check = |url: &str, shorter: &str, left_out: &str| {
+        let text = format!("[\n{{\"authToken\": \"t\",\n\"baseURL\": \"{url}\"}}]");
+        let config = parse(&text).expect("a good file");
+        assert_eq!(config.endpoints[0].base_url, shorter, "{url}");
+        let warning = format!(
+            "endpoints.json:3: endpoints[0].baseURL: {left_out} at its end is left out, as it is added to each request: \
+             {shorter} is used"
+        );
+        assert_eq!(config.warnings, [warning]);
+    };
+    check("https://a.example/v1", "https://a.example/", "v1");
+    check("https://a.example/v1/", "https://a.example/", "v1");
+    check(
+        "https://a.example/x/v1/messages",
+        "https://a.example/x/",
+        "v1/messages",
+    );
+    let text = r#"[{"authToken": "t", "baseURL": "https://a.example/xv1/"}]"#;
+    assert_eq!(parse(text).expect("a good file").warnings, [""; 0]);
+}
+
+#[test]
+fn what_is_open_is_told() {
+    let check = |settings: &str, expected: &[&str]| {
+        let lines = parse(&object(settings)).expect(settings).exposure();
+        assert_eq!(lines.len(), expected.len(), "{lines:?}");
+        for (line, part) in lines.iter().zip(expected) {
+            assert!(line.contains(part), "{line}");
+        }
+    };
+    check(r#""queue": 1"#, &["any web page"]);
+    check(r#""allowedOrigins": []"#, &[]);
+    check(r#""clientTokens": ["s3cr3t"]"#, &[]);
+    check(
+        r#""clientTokens": ["s3cr3t"], "listen": "0.0.0.0:1""#,
+        &["unencrypted"],
+    );
+    let open = r#""allowAnonymous": true, "listen": "0.0.0.0:1""#;
+    check(open, &["everybody who can reach 0.0.0.0:1", "any web page"]);
+}
+
+#[test]
+fn hosts_by_default() {
+    let check = |settings: &str, expected: &[&str]| {
+        assert_eq!(
+            parse(&object(settings)).expect(settings).allowed_hosts,
+            expected
+        );
+    };
+    check(r#""queue": 1"#, &[]);
+    check(r#""allowAnonymous": true"#, &["*"]);
+    check(r#""allowAnonymous": true, "allowedHosts": ["A"]"#, &["a"]);
+    check(r#""allowedHosts": ["a", "*"]"#, &["*"]);
+}
+
+#[test]
+fn clients_have_names() {
+    let config = parse(&object(
+        r#""clientTokens": ["s3cr3t-1", {"token": "s3cr3t-2", "name": "ci", "scope": "status"}, {"token": "s3cr3t-3"}]"#,
+    ));
+    let clients = config.expect("three clients").clients;
+    let names: Vec<_> = clients
+        .iter()
+        .map(|client| (&*client.name, client.scope))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("client-1", Scope::All),
+            ("ci", Scope::Status),
+            ("client-3", Scope::All)
+        ]
+    );
 }
 
 #[test]
@@ -160,8 +259,17 @@ fn a_public_bind_needs_tokens_or_permission() {
 }
 
 #[test]
-fn the_example_is_a_good_file() {
-    let config = parse(include_str!("../../endpoints.json.example")).expect("the example");
+fn the_example_is_a_good_file_but_for_its_tokens() {
+    let example = include_str!("../../endpoints.json.example");
+    let complaint = parse(example)
+        .expect_err("the example's tokens")
+        .to_string();
+    assert!(
+        complaint.ends_with("authToken: expected your own token, found the one of the example"),
+        "{complaint}"
+    );
+    let own = example.replace("your-", "my-");
+    let config = parse(&own).expect("the example");
     assert_eq!(config.endpoints.len(), 2);
 }
 

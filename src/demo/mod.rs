@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::config::{AuthScheme, Endpoint, Secret};
+use crate::config::{Endpoint, Secret};
 use message::{Message, question, tokens};
 
 /// Most bytes and header lines of a request's head, and bytes of its body: more than the balancer lets through.
@@ -61,15 +61,10 @@ impl Demo {
 
     /// What the balancer has to know of them.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |((name, token), address): (&(&str, &str), &SocketAddr)| Endpoint {
-            name: (*name).to_owned(),
-            base_url: format!("http://{address}/")
-                .parse()
-                .expect("an address makes a URL"),
-            auth_token: Secret::new((*token).to_owned()),
-            auth_scheme: AuthScheme::ApiKey,
-            weight: 1,
-            max_concurrent: None,
+        let endpoint = |((name, token), address): (&(&str, &str), &SocketAddr)| {
+            let url = format!("http://{address}/");
+            let url = url.parse().expect("an address makes a URL");
+            Endpoint::new(name, url, Secret::new((*token).to_owned()))
         };
         FAKES.iter().zip(&self.addresses).map(endpoint).collect()
     }

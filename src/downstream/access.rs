@@ -7,7 +7,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use crate::api::headers::{REQUEST_ID, SERVED_BY};
-use crate::config::{Config, Secret};
+use crate::config::{Client, Config};
 
 /// How long a browser may keep a preflight's answer, in seconds. Browsers cap it themselves (Chromium: 7200).
 const PREFLIGHT_MAX_AGE: &str = "7200";
@@ -17,8 +17,7 @@ const EXPOSED: [HeaderName; 3] = [REQUEST_ID, header::RETRY_AFTER, SERVED_BY];
 /// Whether the request presents one of `clientTokens`, in `x-api-key` or `Authorization: Bearer`; everybody does where
 /// there are none.
 pub fn is_admitted(config: &Config, headers: &HeaderMap) -> bool {
-    config.client_tokens.is_empty()
-        || presented(headers).any(|token| is_known(&config.client_tokens, token))
+    config.clients.is_empty() || presented(headers).any(|token| is_known(&config.clients, token))
 }
 
 fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
@@ -39,11 +38,11 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Looks at every token whatever the outcome: the time taken tells nothing of which one was near.
-fn is_known(tokens: &[Secret], presented: &[u8]) -> bool {
-    tokens
+fn is_known(clients: &[Client], presented: &[u8]) -> bool {
+    clients
         .iter()
-        .fold(subtle::Choice::from(0), |found, token| {
-            found | token.expose().as_bytes().ct_eq(presented)
+        .fold(subtle::Choice::from(0), |found, client| {
+            found | client.token.expose().as_bytes().ct_eq(presented)
         })
         .into()
 }

@@ -117,6 +117,10 @@ impl Watch {
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             log::warn!(key = *key; "the configuration file was changed: this key needs a restart");
         }
+        let (old, new) = (&self.current, &config);
+        for line in told_of(new).filter(|line| told_of(old).all(|known| known != *line)) {
+            log::warn!("{line}");
+        }
         self.server.reconfigure(config.clone());
         log::info!(endpoints = config.endpoints.len(); "the configuration file was changed, and is in force");
         self.current = config;
@@ -134,4 +138,9 @@ impl Watch {
         }
         self.complaint = Some((complaint, tell || is_told));
     }
+}
+
+/// What the log warns of at the start, and again where a change brings it.
+fn told_of(config: &Config) -> impl Iterator<Item = String> {
+    config.warnings.clone().into_iter().chain(config.exposure())
 }

@@ -38,8 +38,7 @@ static LINES: Lines = Lines::new(MAX_WAITING);
 /// # Errors
 /// A variable that says something else; no thread or descriptor left; started already.
 pub fn init() -> Result<(), String> {
-    let env = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let (level, format) = settings(&env)?;
+    let (level, format) = settings(&variable)?;
     let failed = |err: &dyn fmt::Display| format!("cannot start the log: {err}");
     // A descriptor of its own: whoever writes to `io::stderr()` meanwhile does not wait for a writer that is stuck.
     let stderr = io::stderr()
@@ -57,6 +56,18 @@ pub fn init() -> Result<(), String> {
     Ok(())
 }
 
+/// Whether [`init`] would take what the environment says.
+///
+/// # Errors
+/// A variable that says something else.
+pub fn check_environment() -> Result<(), String> {
+    settings(&variable).map(|_| ())
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 /// Waits until what was logged so far is out, but not longer than `limit`: for the end of the program.
 pub fn flush(limit: Duration) {
     LINES.flush(limit);
@@ -65,14 +76,15 @@ pub fn flush(limit: Duration) {
 fn settings(env: &dyn Fn(&str) -> Option<String>) -> Result<(LevelFilter, Format), String> {
     // An empty variable counts as unset, as in `${PORT:-13255}`.
     let set = |name| env(name).filter(|value| !value.is_empty());
-    let level = match set("LOG_LEVEL").as_deref() {
-        Some("error") => LevelFilter::Error,
-        Some("warn") => LevelFilter::Warn,
-        None | Some("info") => LevelFilter::Info,
-        Some("debug") => LevelFilter::Debug,
-        Some(other) => {
+    let written = set("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
+    let level = match &*written.to_ascii_lowercase() {
+        "error" => LevelFilter::Error,
+        "warn" => LevelFilter::Warn,
+        "info" => LevelFilter::Info,
+        "debug" => LevelFilter::Debug,
+        _ => {
             return Err(format!(
-                "LOG_LEVEL in the environment: expected error, warn, info or debug, found {other:?}"
+                "LOG_LEVEL in the environment: expected error, warn, info or debug, found {written:?}"
             ));
         }
     };

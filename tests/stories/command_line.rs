@@ -37,7 +37,16 @@ fn help_goes_to_stdout_and_names_every_option() {
     for option in ["-h", "--help"] {
         let done = run(&[option]);
         assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
-        for named in ["--config", "-c", "--check", "--demo", "--help", "--version"] {
+        for named in [
+            "--config",
+            "-c",
+            "--check",
+            "--probe",
+            "--demo",
+            "--example",
+            "--help",
+            "--version",
+        ] {
             assert!(done.stdout.contains(named), "{named} in {}", done.stdout);
         }
     }
@@ -79,20 +88,117 @@ fn commit() -> Option<String> {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 9] = [
         &["--wrong"],
         &["-x"],
         &["endpoints.json"],
         &["--config"],
         &["--check", "--demo"],
         &["--check=yes"],
+        &["--example", "--check"],
+        &["--example", "-c", "endpoints.json"],
+        &["--check", "--check"],
     ];
     for arguments in wrong {
         let done = run(arguments);
         assert_eq!(done.status, Some(2), "{arguments:?}: {done:?}");
-        assert!(!done.stderr.is_empty(), "{arguments:?} is explained");
+        let lines: Vec<&str> = done.stderr.lines().collect();
+        assert_eq!(lines.len(), 2, "one line and a hint: {lines:?}");
+        assert_eq!(lines[1], "Try --help.");
         assert_eq!(done.stdout, "", "{arguments:?}");
     }
+}
+
+#[test]
+fn the_example_is_a_file_to_begin_with() {
+    let done = run(&["--example"]);
+    assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
+    let check = |text: &str| {
+        let folder = Folder::new();
+        let mut command = command(&folder);
+        command
+            .args(["--check", "-c"])
+            .arg(folder.write("my.json", text));
+        finish(command)
+    };
+    let untouched = check(&done.stdout);
+    assert_eq!(untouched.status, Some(1));
+    let line = one_line(&untouched.stderr);
+    assert!(
+        line.contains("authToken") && line.contains("example"),
+        "{line}"
+    );
+    let edited = check(&done.stdout.replace("your-", "my-"));
+    assert_eq!((edited.status, edited.stderr.as_str()), (Some(0), ""));
+    assert_eq!(edited.stdout.lines().last(), Some("ok: 2 endpoints"));
+}
+
+#[test]
+fn check_looks_at_the_environment_too() {
+    let check = |name: &str, value: &str| {
+        let setup = Setup::new().endpoint("http://one.test/");
+        let folder = Folder::new();
+        let mut command = command(&folder);
+        command
+            .args(["--check", "-c"])
+            .arg(folder.write("my.json", &setup.json().to_string()))
+            .env(name, value);
+        finish(command)
+    };
+    for (name, value) in [
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("SSL_CERT_FILE", "/nowhere.pem"),
+        ("PORT", "http"),
+    ] {
+        let done = check(name, value);
+        assert_eq!(done.status, Some(1), "{done:?}");
+        assert!(one_line(&done.stderr).contains(name), "{done:?}");
+    }
+    let done = check("LOG_LEVEL", "Debug");
+    assert_eq!(
+        done.stdout.lines().last(),
+        Some("ok: 1 endpoint"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_v1_too_much_is_left_out_with_a_warning() {
+    let up = Upstream::always(ok("{}"));
+    let setup = Setup::new().endpoint(format!("{}/v1/messages", up.url().trim_end_matches('/')));
+    let folder = Folder::new();
+    let mut command = command(&folder);
+    command
+        .args(["--check", "-c"])
+        .arg(folder.write("my.json", &setup.json().to_string()));
+    let done = finish(command);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    let last = done.stdout.lines().last().expect("a verdict");
+    assert!(
+        last.starts_with("warning: ") && last.contains("baseURL"),
+        "{last}"
+    );
+    assert!(!done.stdout.contains("v1/v1"), "{}", done.stdout);
+    let balancer = setup.start();
+    assert!(balancer.logged(&["baseURL", "left out"]).contains("WARN"));
+    assert_eq!(balancer.ask().status, 200);
+    assert!(up.request().head.line.starts_with("POST /v1/messages HTTP"));
+}
+
+#[test]
+fn what_web_pages_may_do_is_told_at_the_start() {
+    let up = Upstream::always(ok("{}"));
+    let line = balance(&[&up]).start().logged(&["any web page"]);
+    assert!(
+        line.contains("WARN") && line.contains("allowedOrigins"),
+        "{line}"
+    );
+    let open = balance(&[&up])
+        .env("HOST", "0.0.0.0")
+        .set("allowAnonymous", true)
+        .start();
+    assert!(open.logged(&["everybody who can reach"]).contains("WARN"));
 }
 
 #[test]
@@ -307,7 +413,9 @@ fn the_log_level_comes_from_the_environment() {
         let host = loopback();
         let folder = Folder::new();
         let mut command = command(&folder);
-        let file = folder.write("endpoints.json", &balance(&[&up]).json().to_string());
+        // Which web pages may call is said, so there is nothing to warn of.
+        let setup = balance(&[&up]).set("allowedOrigins", json!([]));
+        let file = folder.write("endpoints.json", &setup.json().to_string());
         command
             .env("LOG_LEVEL", level)
             .env("HOST", host.to_string())
@@ -433,11 +541,14 @@ fn a_probe_says_how_each_endpoint_is() {
     let well = Upstream::always(ok(r#"{"data":[]}"#));
     let refusing = Upstream::always(api_error(401, "authentication_error", "no"));
     let gone = Refusing::new();
+    let page = Upstream::always(ok("<html>hello</html>"));
     let endpoint = |name: &str, url: String| json!({ "name": name, "baseURL": url, "authToken": "token-secret" });
     let all = json!([
         endpoint("well", well.url()),
         endpoint("refusing", refusing.url()),
-        endpoint("gone", gone.url())
+        endpoint("gone", gone.url()),
+        endpoint("page", page.url()),
+        endpoint("slip", well.url().replace("http://", "https://"))
     ]);
     let folder = Folder::new();
     let probe = |file: &Value| {
@@ -452,15 +563,22 @@ fn a_probe_says_how_each_endpoint_is() {
     for line in [
         "ok     well: ",
         "FAILED refusing: GET v1/models: 401",
-        "FAILED gone: ",
+        "FAILED gone: 127.0.0.1:",
+        "FAILED page: GET v1/models: 200 OK, but HTML instead of a list of models",
+        "FAILED slip: ",
+        &format!("but {} works", well.url()),
     ] {
         assert!(done.stdout.contains(line), "{line} in {}", done.stdout);
     }
     assert!(!done.stdout.contains("token-secret") && !done.stderr.contains("token-secret"));
-    assert_eq!(
-        well.requests()[0].head.get("x-api-key"),
-        Some("token-secret")
-    );
+    let mut tokens: Vec<_> = well
+        .requests()
+        .iter()
+        .filter_map(|request| request.head.get("x-api-key").map(str::to_owned))
+        .collect();
+    tokens.sort();
+    // What was meant to be encrypted is not sent in the clear.
+    assert_eq!(tokens, ["probe", "token-secret"]);
     let done = probe(&json!([endpoint("well", well.url())]));
     assert_eq!(done.status, Some(0), "{done:?}");
     assert_eq!(run(&["--probe"]).status, Some(2));

@@ -82,6 +82,9 @@ fn every_mistake_is_named_with_file_and_key() {
         ("allowAnonymous", "1"),
         ("clientTokens", "\"t\" [\"\"] [1]"),
         ("allowedOrigins", "\"*\" [1]"),
+        ("allowedHosts", "\"*\" [1] [\"http://a\"]"),
+        ("failures", "0 -1 1.5"),
+        ("check", "1"),
     ] {
         for value in values.split(' ') {
             check(&settings(&format!("\"{key}\": {value}")), &[key]);
@@ -128,6 +131,12 @@ fn every_mistake_is_named_with_file_and_key() {
         ("maxConcurrent", "0 -1 \"2\""),
         ("authScheme", "\"basic\""),
         ("name", "\"\" \"é\" 7"),
+        ("enabled", "1 false"),
+        ("tier", "0 10"),
+        ("models", "[] {} [\"a**\"] [\"a\",\"a\"] \"*\""),
+        ("headers", "[] {\"host\":\"a\"} {\"x-api-key\":\"a\"}"),
+        ("proxy", "\"h:1\" \"https://h:1\" \"http://h\" 1"),
+        ("caFile", "\"/nowhere.pem\" \"/\" 1"),
     ] {
         for value in values.split(' ') {
             check(
@@ -149,6 +158,7 @@ fn every_mistake_is_named_with_file_and_key() {
 fn what_the_table_allows_is_allowed() {
     let all = r#""listen": "127.0.0.1:0", "workers": 4096, "queue": 0, "queueSeconds": 0.5, "maxConnections": 1,
         "clientTokens": ["a"], "allowAnonymous": true, "allowedOrigins": ["https://a.test"], "affinity": "off",
+        "allowedHosts": ["a.test"], "failures": 1, "check": false,
         "failover": false, "cooldownSeconds": 0, "maxCooldownSeconds": 0.25, "connectSeconds": 0.5,
         "responseSeconds": 1.5, "idleSeconds": 2.5, "clientSeconds": 3.5, "requestSeconds": 4.5, "drainSeconds": 0,
         "maxBodyMB": 1"#;
@@ -156,7 +166,8 @@ fn what_the_table_allows_is_allowed() {
     assert_eq!(done.status, Some(0), "{done:?}");
     let endpoint = endpoint(
         r#""baseURL": "https://a.test:8443/api", "authToken": "t-1", "name": "a#1", "authScheme": "bearer",
-        "weight": 100, "maxConcurrent": 1"#,
+        "weight": 100, "maxConcurrent": 1, "enabled": true, "tier": 9, "models": {"a-*": "b"}, "_why": "because",
+        "headers": {"x-team": "t-1"}, "proxy": "socks5://t-1:t-1@p.test:1080""#,
     );
     let done = check_file(&endpoint, &[]);
     assert_eq!(done.status, Some(0), "{done:?}");
@@ -165,6 +176,63 @@ fn what_the_table_allows_is_allowed() {
         "a slash is added: {}",
         done.stdout
     );
+}
+
+#[test]
+fn what_was_meant_is_told() {
+    let check = |text: &str, part: &str| {
+        let done = check_file(text, &[]);
+        assert_eq!(done.status, Some(1), "{text}: {done:?}");
+        assert!(done.stderr.contains(part), "{part:?}: {}", done.stderr);
+        assert!(!done.stderr.contains("t-1"), "no token: {}", done.stderr);
+    };
+    let url = r#""baseURL": "http://a.test/""#;
+    check("endpoints:\n  - baseURL: http://a.test", "YAML");
+    check("[ // mine\n]", "a comment");
+    check(
+        &format!("{{{url}, \"authToken\": \"t-1\"}}"),
+        "square brackets",
+    );
+    check(
+        &endpoint(&format!("{url}, \"apiKey\": \"t-1\"")),
+        "did you mean authToken",
+    );
+    check(&settings(r#""port": 80"#), "did you mean listen");
+    check(
+        &endpoint(&format!("{url}, \"authToken\": \"Bearer t-1\"")),
+        "authScheme",
+    );
+    check(
+        &endpoint(&format!("{url}, \"authToken\": \"$T_1\"")),
+        "${NAME}",
+    );
+    let ourselves = endpoint(r#""baseURL": "http://localhost:4321", "authToken": "t-1""#);
+    let done = check_file(&ourselves, &[("PORT", "4321")]);
+    assert!(done.stderr.contains("own address"), "{done:?}");
+    let twin = format!("{{{url}, \"authToken\": \"t-1\"}}");
+    check(
+        &format!("[{twin},\n{twin}]"),
+        "my.json:2: endpoints[1]: expected",
+    );
+}
+
+#[test]
+fn a_fifo_is_no_file_and_holds_nobody_up() {
+    let folder = Folder::new();
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let mut asked = command(&folder);
+    asked.arg("--check").arg("-c").arg(&fifo);
+    let done = finish(asked);
+    assert_eq!(done.status, Some(1), "{done:?}");
+    assert!(done.stderr.contains("a FIFO"), "{}", done.stderr);
+    let token = format!("${{file:{}}}", fifo.display());
+    let file = endpoint(&format!(
+        r#""baseURL": "http://a.test/", "authToken": "{token}""#
+    ));
+    let done = check_file(&file, &[]);
+    assert_eq!(done.status, Some(1), "{done:?}");
+    assert!(done.stderr.contains("a FIFO"), "{}", done.stderr);
 }
 
 #[test]

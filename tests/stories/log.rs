@@ -176,7 +176,8 @@ fn json_lines_hold_the_same_fields() {
 #[test]
 fn a_closed_pipe_under_stderr_stops_nothing() {
     let up = Upstream::always(ok("{}"));
-    let setup = balance(&[&up]);
+    // Nothing to warn of, so that the first line is the ready one.
+    let setup = balance(&[&up]).set("allowedOrigins", json!([]));
     let folder = Folder::new();
     let file = folder.write("endpoints.json", &setup.json().to_string());
     // A shell whose stderr is a reader that ends after the first line.

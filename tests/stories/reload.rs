@@ -55,6 +55,32 @@ fn a_file_replaced_by_rename_is_noticed_too() {
 }
 
 #[test]
+fn a_fifo_in_the_files_place_changes_nothing_and_stops_nobody() {
+    let (a, b) = (Upstream::always(ok("{}")), Upstream::always(ok("{}")));
+    let balancer = balance(&[&a]).start();
+    let fifo = balancer.folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    fs::rename(fifo, balancer.config()).expect("a rename");
+    balancer.logged(&["a FIFO", "stays as it was"]);
+    assert_eq!(balancer.ask().status, 200);
+    let new = balance(&[&b]).json().to_string();
+    let new = balancer.folder.write("new.json", &new);
+    fs::rename(new, balancer.config()).expect("a rename");
+    soon("the new file", || {
+        (balancer.endpoint(0)["baseURL"] == b.url()).then_some(())
+    });
+}
+
+#[test]
+fn a_warning_comes_with_the_change_that_brings_it() {
+    let up = Upstream::always(ok("{}"));
+    let setup = balance(&[&up]).set("clientTokens", json!(["secret"]));
+    let balancer = setup.start();
+    balancer.edit(&balance(&[&up]).json());
+    assert!(balancer.logged(&["any web page"]).contains("WARN"));
+}
+
+#[test]
 fn a_rest_outlives_a_reload() {
     let (a, b) = (
         Upstream::script([status(429).header("retry-after", "600")]),

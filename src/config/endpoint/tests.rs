@@ -5,9 +5,10 @@ use super::*;
 fn read_all(text: &str) -> Result<Vec<Endpoint>, Error> {
     let outside = Outside {
         env: &|_| None,
-        first_line: &|_| Ok(String::new()),
+        file: &|_| Ok(String::new()),
     };
-    Endpoint::read_all(&Value::document(text, "f")?.named("endpoints"), &outside)
+    let list = Value::document(text, "f")?.named("endpoints");
+    Endpoint::read_all(&list, &Listen::default(), &outside, &mut Vec::new())
 }
 
 fn complaint(text: &str) -> String {
@@ -153,15 +154,15 @@ fn wrong_base_urls() {
 #[test]
 fn names() {
     let check = |names: &[&str], expected: &[&str]| {
-        let item = |name: &&str| {
+        let item = |(i, name): (usize, &&str)| {
             let name = if name.is_empty() {
                 String::new()
             } else {
                 format!(r#", "name": "{name}""#)
             };
-            format!(r#"{{"baseURL": "https://h", "authToken": "t"{name}}}"#)
+            format!(r#"{{"baseURL": "https://h", "authToken": "t{i}"{name}}}"#)
         };
-        let items: Vec<_> = names.iter().map(item).collect();
+        let items: Vec<_> = names.iter().enumerate().map(item).collect();
         let endpoints = read_all(&format!("[{}]", items.join(","))).expect("good names");
         let names: Vec<_> = endpoints
             .into_iter()
@@ -214,19 +215,61 @@ fn complaints() {
     );
     check(
         r#""baseUrl": "s3cr3t""#,
-        ".baseUrl: expected baseURL, found an unknown key",
+        ".baseUrl: expected a known key (did you mean baseURL?), found an unknown key",
     );
     check(
         r#""auth-token": "s3cr3t""#,
-        ".auth-token: expected authToken, found an unknown key",
+        ".auth-token: expected a known key (did you mean authToken?), found an unknown key",
     );
     check(
         r#""token": "s3cr3t""#,
-        ".token: expected one of baseURL, authToken, name, authScheme, weight, maxConcurrent, found an unknown key",
+        ".token: expected a known key (did you mean authToken?), found an unknown key",
     );
     check(
         r#""authToken": "s3cr3t", "authToken": "s3cr3t""#,
         ".authToken: expected each key once, found it again (first on line 2)",
+    );
+    check(
+        r#""baseURL": "https://b", "apiKey": "s3cr3t""#,
+        ".apiKey: expected a known key (did you mean authToken?), found an unknown key",
+    );
+    check(
+        &with(r#""colour": "s3cr3t""#),
+        ".colour: expected one of authScheme, authToken, baseURL, name, weight, maxConcurrent, enabled, tier, models, headers, \
+         proxy, caFile, found an unknown key",
+    );
+    check(
+        r#""baseURL": "https://b.example", "authToken": "your-first-token""#,
+        ".authToken: expected your own token, found the one of the example",
+    );
+    check(
+        r#""baseURL": "https://A.example", "authToken": "s3cr3t""#,
+        ": expected a baseURL or an authToken of its own, found both the same as in endpoints[0]",
+    );
+    check(
+        r#""baseURL": "http://localhost:13255/", "authToken": "s3cr3t""#,
+        ".baseURL: expected an endpoint of the Claude API, found this program's own address (127.0.0.1:13255)",
+    );
+    check(
+        &with(r#""tier": 0"#),
+        ".tier: expected a whole number from 1 to 9, found 0",
+    );
+    check(
+        &with(r#""enabled": "no""#),
+        ".enabled: expected true or false, found a string",
+    );
+    check(
+        &with(r#""models": []"#),
+        ".models: expected 1 to 1000 patterns, found none",
+    );
+    let proxy = r#".proxy: expected "direct", "http://[user:password@]host:port" or "socks5://[user:password@]host:port", found"#;
+    check(
+        &with(r#""proxy": "s3cr3t:1""#),
+        &format!("{proxy} no scheme"),
+    );
+    check(
+        &with(r#""proxy": "ftp://s3cr3t:1""#),
+        &format!("{proxy} another scheme"),
     );
     let scheme = r#".authScheme: expected "x-api-key" or "bearer", found "#;
     check(
@@ -273,13 +316,22 @@ fn complaints() {
 }
 
 #[test]
-fn too_many() {
-    let one = r#"{"baseURL": "https://h", "authToken": "t"}"#;
+fn none_is_enabled() {
     assert_eq!(
-        read_all(&format!("[{}]", vec![one; 1000].join(","))).expect("1000 endpoints")[999].name,
+        complaint(r#"[{"baseURL": "https://h", "authToken": "t", "enabled": false}]"#),
+        "f:1: endpoints: expected one endpoint that is enabled, or more, found none"
+    );
+}
+
+#[test]
+fn too_many() {
+    let one = |i: usize| format!(r#"{{"baseURL": "https://h", "authToken": "t{i}"}}"#);
+    let many = |count: usize| (0..count).map(one).collect::<Vec<_>>().join(",");
+    assert_eq!(
+        read_all(&format!("[{}]", many(1000))).expect("1000 endpoints")[999].name,
         "h#1000"
     );
-    let text = format!("[{}]", vec![one; 1001].join(","));
+    let text = format!("[{}]", many(1001));
     assert_eq!(
         complaint(&text),
         "f:1: endpoints: expected 1 to 1000 endpoints, found 1001"

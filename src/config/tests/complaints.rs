@@ -119,8 +119,38 @@ fn complaints_about_settings() {
         "3: clientTokens: expected an array, found a string",
     );
     check(
-        r#""clientTokens": [{"s3cr3t": 1}]"#,
-        "3: clientTokens[0]: expected a string, found an object",
+        r#""clientTokens": [{"sk-s3cr3t": 1}]"#,
+        "3: clientTokens[0].***: expected one of token, name, maxConcurrent, scope, found an unknown key",
+    );
+    check(
+        r#""clientTokens": [7]"#,
+        "3: clientTokens[0]: expected a token or an object with token, name, maxConcurrent and scope, found a number",
+    );
+    check(
+        r#""clientTokens": [{"name": "a"}]"#,
+        "3: clientTokens[0].token: expected a token, found no such key",
+    );
+    check(
+        r#""clientTokens": ["s3cr3t", {"token": "s3cr3t"}]"#,
+        "3: clientTokens[1]: expected a token of its own, found the same as clientTokens[0] has",
+    );
+    check(
+        r#""clientTokens": [{"token": "s3cr3t-1", "name": "client-2"}, "s3cr3t-2"]"#,
+        "3: clientTokens[1]: expected a name of its own, found \"client-2\", as clientTokens[0] has",
+    );
+    check(
+        r#""clientTokens": ["Bearer s3cr3t"]"#,
+        "3: clientTokens[0]: expected the token alone (\"authScheme\": \"bearer\" puts the word before an endpoint's), found \
+         the word Bearer before it",
+    );
+    check(
+        r#""allowedHosts": ["http://a.example"]"#,
+        "3: allowedHosts[0]: expected \"*\" or a host name such as balancer.example.com, without scheme and port, found \
+         \"http://a.example\"",
+    );
+    check(
+        r#""failures": 0"#,
+        "3: failures: expected a whole number from 1 to 1000, found 0",
     );
     check(
         "\"clientTokens\": [\"s3cr3t\",\n\"\"]",
@@ -141,31 +171,29 @@ fn complaints_about_settings() {
             &format!(r#"3: allowedOrigins[1]: {origin}, found "{wrong}""#),
         );
     }
+    let near =
+        |key: &str| format!("expected a known key (did you mean {key}?), found an unknown key");
     check(
         r#""Workers": 1"#,
-        "3: Workers: expected workers, found an unknown key",
+        &format!("3: Workers: {}", near("workers")),
     );
+    check(r#""wrkers": 1"#, &format!("3: wrkers: {}", near("workers")));
     check(
         r#""max_body_mb": 1"#,
-        "3: max_body_mb: expected maxBodyMB, found an unknown key",
-    );
-    let keys = KEYS.join(", ");
-    check(
-        "\n\"threads\":\n1",
-        &format!("4: threads: expected one of {keys}, found an unknown key"),
+        &format!("3: max_body_mb: {}", near("maxBodyMB")),
     );
     check(
-        r#""sk-s3cr3t": 1"#,
-        &format!("3: ***: expected one of {keys}, found an unknown key"),
+        r#""port": "s3cr3t""#,
+        &format!("3: port: {}", near("listen, as \"127.0.0.1:PORT\"")),
     );
-    check(
-        r#""a\nb": 1"#,
-        &format!(r"3: a\nb: expected one of {keys}, found an unknown key"),
-    );
-    check(
-        r#""\ud800": 1"#,
-        &format!(r#"3: \"\\ud800\": expected one of {keys}, found an unknown key"#),
-    );
+    let keys = "listen, endpoints, workers, queue, queueSeconds, maxConnections, clientTokens, allowAnonymous, \
+        allowedOrigins, affinity, failover, failures, check, cooldownSeconds, maxCooldownSeconds, connectSeconds, \
+        responseSeconds, idleSeconds, clientSeconds, requestSeconds, drainSeconds, maxBodyMB, allowedHosts";
+    let unknown = format!("expected one of {keys}, found an unknown key");
+    check("\n\"colour\":\n1", &format!("4: colour: {unknown}"));
+    for key in ["sk-s3cr3t", "s3cr3t0", r"a\nb", r"\ud800"] {
+        check(&format!(r#""{key}": 1"#), &format!("3: ***: {unknown}"));
+    }
     check(
         "\"queue\": 1,\n\"queue\": 1",
         "4: queue: expected each key once, found it again (first on line 3)",
@@ -195,9 +223,23 @@ fn complaints_about_the_whole() {
         "[{}\n,]",
         ":2:2: expected JSON, found a mistake: trailing comma",
     );
+    let comment =
+        "expected JSON, found a comment: JSON has none, but a key that begins with _ is one here";
+    check("[] // no", &format!(":1:4: {comment}"));
+    check("# no\n[]", &format!(":1:1: {comment}"));
+    check("{\n  /* no */ \"a\": 1}", &format!(":2:3: {comment}"));
+    let yaml = "expected JSON, found what looks like YAML: --example prints the same as JSON";
+    check("endpoints:\n  - baseURL: s3cr3t", &format!(":1:1: {yaml}"));
+    check("---\nendpoints:", &format!(":1:2: {yaml}"));
+    check("- baseURL: s3cr3t", &format!(":1:2: {yaml}"));
     check(
-        "[] // no",
-        ":1:4: expected JSON, found a mistake: trailing characters",
+        "['s3cr3t']",
+        ":1:2: expected JSON, found a single quote: JSON's strings and keys stand in double quotes",
+    );
+    check(
+        "{\"baseURL\": \"https://a\", \"authToken\": \"s3cr3t\"}",
+        ":1: expected an array of endpoints, or an object with one under \"endpoints\", found one endpoint alone: put it in \
+         square brackets, [ { … } ]",
     );
     check(
         "{\n",
@@ -221,7 +263,8 @@ fn complaints_about_the_whole() {
     );
     check(
         "{\"endpoints\": {}}",
-        ":1: endpoints: expected an array, found an object",
+        ":1: endpoints: expected an array of endpoints, such as [ { \"baseURL\": …, \"authToken\": … } ], found an object: put it \
+         in square brackets",
     );
     let deep = "[".repeat(100_000);
     check(

@@ -19,6 +19,13 @@ impl Folder {
         fs::write(&path, bytes).expect("a file");
         path
     }
+
+    /// Nobody writes to it.
+    fn fifo(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        path
+    }
 }
 
 impl Drop for Folder {
@@ -51,7 +58,7 @@ fn a_token_file_lies_next_to_the_configuration() {
         .to_string();
     assert!(
         err.ends_with(
-            "expected a token in the first line of token, found a line of more than 64 KiB"
+            "expected a token of printable ASCII characters, found one of more than 8 KiB"
         ),
         "{err}"
     );
@@ -70,11 +77,19 @@ fn files_that_cannot_be_read() {
     );
     check(
         &folder.0,
-        ": expected a configuration file, found a directory",
+        ": expected a configuration file, found a folder, not a regular file",
     );
     check(
         Path::new("/dev/zero"),
-        ": expected a configuration file, found more than 4 MiB",
+        ": expected a configuration file, found a device, not a regular file",
+    );
+    check(
+        &folder.fifo("fifo"),
+        ": expected a configuration file, found a FIFO, not a regular file",
+    );
+    check(
+        &folder.write("long", &vec![b' '; (1 << 20) + 1]),
+        ": expected a configuration file, found more than 1 MiB",
     );
     check(
         &folder.write("empty", b""),
@@ -86,4 +101,42 @@ fn files_that_cannot_be_read() {
         &folder.write("utf-16", b"\xff\xfe[\0"),
         ":1: expected UTF-8, found UTF-16: save the file as UTF-8",
     );
+}
+
+#[test]
+fn what_the_configuration_names_is_a_regular_file() {
+    let folder = Folder::new("named");
+    folder.fifo("fifo");
+    folder.write(
+        "ca.pem",
+        b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+    );
+    let load = |keys: &str| {
+        let text = format!(r#"[{{ "baseURL": "https://a", {keys} }}]"#);
+        Config::load(&folder.write("endpoints.json", text.as_bytes()))
+    };
+    let check = |keys: &str, expected: &str| {
+        let complaint = load(keys).expect_err(keys).to_string();
+        assert!(complaint.ends_with(expected), "{complaint}");
+    };
+    check(
+        r#""authToken": "${file:fifo}""#,
+        "expected a token in the first line of fifo, found a FIFO, not a regular file",
+    );
+    check(
+        r#""authToken": "${file:.}""#,
+        "expected a token in the first line of ., found a folder, not a regular file",
+    );
+    check(
+        r#""authToken": "t", "caFile": "fifo""#,
+        "endpoints[0].caFile: expected a file with PEM certificates at fifo, found a FIFO, not a regular file",
+    );
+    check(
+        r#""authToken": "t", "caFile": "endpoints.json""#,
+        "found no \"-----BEGIN CERTIFICATE-----\" in it",
+    );
+    let config = load(r#""authToken": "t", "caFile": "ca.pem""#).expect("an authority");
+    let ca = config.endpoints[0].ca_file.as_ref().expect("an authority");
+    assert_eq!(ca.path, "ca.pem");
+    assert!(ca.pem.contains("MIIB"));
 }

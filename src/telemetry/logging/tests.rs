@@ -16,6 +16,7 @@ fn settings_from_the_environment() {
     check("", "", Ok((LevelFilter::Info, Format::Text)));
     check("error", "text", Ok((LevelFilter::Error, Format::Text)));
     check("warn", "json", Ok((LevelFilter::Warn, Format::Json)));
+    check("WARN", "", Ok((LevelFilter::Warn, Format::Text)));
     check("debug", "json", Ok((LevelFilter::Debug, Format::Json)));
     let expected = "LOG_LEVEL in the environment: expected error, warn, info or debug, found";
     check("trace", "", Err(&format!("{expected} \"trace\"")));

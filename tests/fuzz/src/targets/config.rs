@@ -19,6 +19,7 @@ const LONGEST: Duration = Duration::from_secs(2_000_000);
 /// What variables and token files hold; nobody guesses it by chance.
 const ONE: &str = "f5c81b8a-one";
 const TWO: &str = "08d2e997-two";
+const AUTHORITY: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -57,11 +58,12 @@ fn parse(text: &str, token: &str) -> Result<Config, String> {
         "PORT" | "HOST" | "UNSET" => None,
         _ => Some(token.to_owned()),
     };
-    let first_line = |path: &str| match path {
+    let file = |path: &str| match path {
         "token" | "/run/token" => Ok(token.to_owned()),
+        "ca.pem" => Ok(AUTHORITY.to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
-    Config::parse(text, NAME, &env, &first_line).map_err(|err| err.to_string())
+    Config::parse(text, NAME, &env, &file).map_err(|err| err.to_string())
 }
 
 /// What the contract says of a configuration in force.
@@ -85,10 +87,26 @@ fn bounds(config: &Config) {
         let authority = endpoint.base_url.authority().expect("a host").as_str();
         assert!(!authority.contains('@') && !authority.is_empty(), "{url}");
         assert_ne!(endpoint.base_url.port_u16(), Some(0));
+        assert!(!config.warnings.is_empty() || !endpoint.base_url.path().ends_with("/v1/"));
+        assert!((1..=9).contains(&endpoint.tier));
+        if let Some(models) = &endpoint.models {
+            for name in models.literal_names() {
+                assert!(models.serves(name).is_some(), "{name}");
+            }
+        }
+        for (name, value) in &endpoint.headers {
+            assert!(value.is_sensitive(), "{name}");
+        }
     }
-    for client in &config.client_tokens {
-        token(client);
+    let mut clients = HashSet::new();
+    for client in &config.clients {
+        token(&client.token);
+        assert!(clients.insert(&client.name), "{} comes twice", client.name);
+        assert!(client.name.bytes().all(|b| b.is_ascii_graphic()));
+        assert_ne!(client.max_concurrent, Some(0));
     }
+    assert!(config.endpoints.iter().any(|endpoint| endpoint.enabled));
+    assert!((1..=1000).contains(&config.failures));
     assert!((1..=4096).contains(&config.workers));
     assert!(config.queue <= 32_768);
     assert!((1..=32_768).contains(&config.max_connections));
@@ -110,7 +128,7 @@ fn bounds(config: &Config) {
     let stars = config.allowed_origins.iter().any(|origin| origin == "*");
     assert!(!stars || config.allowed_origins.len() == 1);
     assert!(
-        config.listen.is_loopback() || config.allow_anonymous || !config.client_tokens.is_empty()
+        config.listen.is_loopback() || config.allow_anonymous || !config.clients.is_empty()
     );
 }
 
@@ -128,7 +146,8 @@ fn shows_no_token(config: &Config) {
         .endpoints
         .iter_mut()
         .map(|endpoint| &mut endpoint.auth_token);
-    for token in endpoints.chain(&mut other.client_tokens) {
+    let clients = other.clients.iter_mut().map(|client| &mut client.token);
+    for token in endpoints.chain(clients) {
         *token = Secret::new(TWO.to_owned());
     }
     let shown = [config.to_string(), format!("{config:?}")];
@@ -167,14 +186,22 @@ fn with_other_tokens(text: &str) -> Option<String> {
         let Some(token) = token.as_str() else {
             continue;
         };
-        let is_special =
-            token.contains("${") || token.contains("://") || token.contains(['\\', '"']);
+        let is_special = token.contains("${")
+            || token.contains("://")
+            || token.contains(['\\', '"', '$', ' '])
+            || is_word_of_ours(token);
         if token.is_empty() || is_special || text.matches(token).count() != 1 {
             continue;
         }
         other = other.replace(&format!("\"{token}\""), &format!("\"{}\"", turned(token)));
     }
     Some(other)
+}
+
+/// Said of it is not what is said of other tokens.
+fn is_word_of_ours(token: &str) -> bool {
+    let is_one = |word: &str| word.eq_ignore_ascii_case("bearer") || word.starts_with("your-");
+    is_one(token) || is_one(&turned(token))
 }
 
 fn turned(token: &str) -> String {
