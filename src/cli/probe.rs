@@ -141,7 +141,7 @@ fn named(url: &Uri, why: String) -> String {
         None => format!("{place}:80"),
         Some(_) => place.to_owned(),
     };
-    if why.contains(&place) {
+    if url.host().is_some_and(|host| why.contains(host)) {
         return why;
     }
     format!("{place}: {why}")

@@ -39,8 +39,7 @@ impl Client {
                 return Err(item.expected("a token of its own", found));
             }
             if let Some(j) = twin(&|other| other.name == client.name) {
-                let name = quoted(&client.name);
-                let found = format_args!("{name}, as clientTokens[{j}] has");
+                let found = format_args!("\"{}\", as clientTokens[{j}] has", client.name);
                 return Err(item.expected("a name of its own", found));
             }
             clients.push(client);

@@ -65,16 +65,20 @@ pub fn shown_key(name: &str) -> &str {
     if is_shown { name } else { "***" }
 }
 
-/// So begin Anthropic's tokens and JSON web tokens; the tokens of others are long words of letters and digits.
+/// So begin Anthropic's tokens and JSON web tokens; those of others are words that nobody would write by hand.
 fn may_be_token(text: &str) -> bool {
-    // The shortest that gateways hand out have 16.
-    const SHORTEST: usize = 16;
+    // Characters of a word of letters and digits, and of one of large and small letters: longer ones are not shown.
+    const MIXED: usize = 12;
+    const LETTERS: usize = 24;
     let text = text.trim();
     let is_one_word = !text.contains([' ', '.', '/', ':', '\n']);
-    let is_mixed = text.contains(|c: char| c.is_ascii_digit())
-        && text.contains(|c: char| c.is_ascii_alphabetic());
-    ["sk-", "eyJ"].iter().any(|start| text.starts_with(start))
-        || text.len() >= SHORTEST && is_one_word && is_mixed
+    let has = |kind: fn(&char) -> bool| text.chars().any(|c| kind(&c));
+    let is_mixed = has(char::is_ascii_digit) && has(char::is_ascii_alphabetic);
+    let is_spongy = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
+    let starts = ["sk-", "eyJ"];
+    starts.iter().any(|start| text.starts_with(start))
+        || is_one_word && is_mixed && text.len() >= MIXED
+        || is_one_word && is_spongy && text.len() >= LETTERS
 }
 
 #[cfg(test)]
@@ -93,7 +97,9 @@ mod tests {
         );
         check("sk-ant-1", "***");
         check("  eyJhbGciOi", "***");
-        check("0123456789abcdef", "***");
+        check("0123456789ab", "***");
+        check("AbCdEfGhIjKlMnOpQrStUvWx", "***");
+        check("tier1", "tier1");
         check(&"1".repeat(61), &format!("{}…", "1".repeat(60)));
     }
 

@@ -99,7 +99,14 @@ impl<'a> Value<'a> {
         let choice = choices.iter().find(|(name, _)| *name == word);
         choice.map(|(_, meaning)| *meaning).ok_or_else(|| {
             let names: Vec<_> = choices.iter().map(|(name, _)| quoted(name)).collect();
-            self.expected(names.join(" or "), quoted(&word))
+            // A word of another kind may be a token that went astray.
+            let is_plain = word.len() <= 12 && word.chars().all(|c| c.is_ascii_alphabetic());
+            let found = if is_plain {
+                quoted(&word)
+            } else {
+                "another".to_owned()
+            };
+            self.expected(names.join(" or "), found)
         })
     }
 

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use super::base_url::{self, without_scheme};
 use super::ca_file::CaFile;
 use super::client::read_name;
-use super::complaint::{Error, quoted};
+use super::complaint::Error;
 use super::document::Value;
 use super::listen::Listen;
 use super::models::{Models, Served};
@@ -247,7 +247,7 @@ fn own_name(value: &Value, names: &HashMap<String, usize>) -> Result<String, Err
     let name = read_name(value)?;
     match names.get(&name) {
         Some(i) => {
-            let found = format!("{}, as endpoints[{i}] has", quoted(&name));
+            let found = format!("\"{name}\", as endpoints[{i}] has");
             Err(value.expected("a name of its own", found))
         }
         None => Ok(name),

@@ -230,22 +230,28 @@ impl Config {
         let mut warnings = Vec::new();
         let endpoints = endpoints(&listen, &mut warnings)?;
         // `endpoints` is missing where it was misspelt: so it is missed when all other keys are known.
+        let clients = clients(settings, outside)?;
+        let allow_anonymous = settings.boolean("allowAnonymous", false)?;
         let mut config = Config {
             endpoints: Vec::new(),
             listen,
-            workers: settings.whole("workers", WORKERS, 256)?,
-            // Each of them comes over a connection of its own.
-            queue: settings.whole("queue", 0..=MAX_CONNECTIONS, 256)?,
-            queue_wait: settings.seconds("queueSeconds", SECONDS, 30)?,
-            max_connections: settings.whole("maxConnections", 1..=MAX_CONNECTIONS, 8192)?,
-            clients: clients(settings, outside)?,
-            allow_anonymous: settings.boolean("allowAnonymous", false)?,
+            clients,
+            allow_anonymous,
             allowed_origins: settings.noted(
                 "allowedOrigins",
                 |list| list.map_or(Ok(vec!["*".to_owned()]), browsers::origins),
                 |origins| joined(origins),
             )?,
-            allowed_hosts: Vec::new(),
+            allowed_hosts: settings.noted(
+                "allowedHosts",
+                |list| hosts(list, allow_anonymous),
+                |hosts| joined(hosts),
+            )?,
+            workers: settings.whole("workers", WORKERS, 256)?,
+            // Each of them comes over a connection of its own.
+            queue: settings.whole("queue", 0..=MAX_CONNECTIONS, 256)?,
+            queue_wait: settings.seconds("queueSeconds", SECONDS, 30)?,
+            max_connections: settings.whole("maxConnections", 1..=MAX_CONNECTIONS, 8192)?,
             affinity: settings.choice(
                 "affinity",
                 &[("session", Affinity::Session), ("off", Affinity::Off)],
@@ -265,11 +271,6 @@ impl Config {
             warnings,
             shown: Shown::new(),
         };
-        config.allowed_hosts = settings.noted(
-            "allowedHosts",
-            |list| hosts(list, config.allow_anonymous),
-            |hosts| joined(hosts),
-        )?;
         config.shown = settings.finish()?;
         config.endpoints = settings.needed("endpoints", endpoints, "an array of endpoints")?;
         Ok(config)

@@ -92,11 +92,11 @@ fn every_setting_is_read() {
         .map(|line| line.split_once(' ').expect("key and value"))
         .map(|(key, value)| format!("{key} {}", value.trim()))
         .collect();
-    let expected = "listen localhost:1|workers 2|queue 3|queueSeconds 4.5|maxConnections 5|\
-        clientTokens client-1 ***, ci *** (status only) (at most 4 at once)|allowAnonymous true|\
-        allowedOrigins https://a.example:8443, null|affinity off|failover false|failures 5|check false|\
+    let expected = "listen localhost:1|clientTokens client-1 ***, ci *** (status only) (at most 4 at once)|\
+        allowAnonymous true|allowedOrigins https://a.example:8443, null|allowedHosts box.lan|workers 2|queue 3|\
+        queueSeconds 4.5|maxConnections 5|affinity off|failover false|failures 5|check false|\
         cooldownSeconds 6|maxCooldownSeconds 7|connectSeconds 8|responseSeconds 9|idleSeconds 10|clientSeconds 11|\
-        requestSeconds 12|drainSeconds 0|maxBodyMB 13|allowedHosts box.lan";
+        requestSeconds 12|drainSeconds 0|maxBodyMB 13";
     assert_eq!(values.join("|"), expected);
     assert!(endpoints.contains("https://one.example/v1/messages"));
 }

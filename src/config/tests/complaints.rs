@@ -102,6 +102,10 @@ fn complaints_about_settings() {
         r#"3: affinity: expected "session" or "off", found "on""#,
     );
     check(
+        r#""affinity": "s3cr3t""#,
+        r#"3: affinity: expected "session" or "off", found another"#,
+    );
+    check(
         r#""affinity": false"#,
         "3: affinity: expected a string, found false",
     );
@@ -186,9 +190,9 @@ fn complaints_about_settings() {
         r#""port": "s3cr3t""#,
         &format!("3: port: {}", near("listen, as \"127.0.0.1:PORT\"")),
     );
-    let keys = "listen, endpoints, workers, queue, queueSeconds, maxConnections, clientTokens, allowAnonymous, \
-        allowedOrigins, affinity, failover, failures, check, cooldownSeconds, maxCooldownSeconds, connectSeconds, \
-        responseSeconds, idleSeconds, clientSeconds, requestSeconds, drainSeconds, maxBodyMB, allowedHosts";
+    let keys = "listen, endpoints, clientTokens, allowAnonymous, allowedOrigins, allowedHosts, workers, queue, \
+        queueSeconds, maxConnections, affinity, failover, failures, check, cooldownSeconds, maxCooldownSeconds, \
+        connectSeconds, responseSeconds, idleSeconds, clientSeconds, requestSeconds, drainSeconds, maxBodyMB";
     let unknown = format!("expected one of {keys}, found an unknown key");
     check("\n\"colour\":\n1", &format!("4: colour: {unknown}"));
     for key in ["sk-s3cr3t", "s3cr3t0", r"a\nb", r"\ud800"] {
