@@ -61,6 +61,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use cli::arguments::{self, Mode};
 use cli::check::check;
+use cli::output::{complain, print};
 use config::{Config, Listen};
 use demo::Demo;
 use downstream::Listener;
@@ -80,12 +81,12 @@ fn main() -> ExitCode {
     let mode = match arguments::read(env::args_os().skip(1)) {
         Ok(mode) => mode,
         Err(err) => {
-            eprintln!("claude-loadbalancer: {err}\nTry --help.");
+            complain(format_args!("{err}\nTry --help."));
             return ExitCode::from(2);
         }
     };
     let outcome = match mode {
-        Mode::Print(text) => cli::print(text),
+        Mode::Print(text) => print(text),
         Mode::Check { path, probe } => find(path).and_then(|path| check(&path, probe)),
         Mode::Serve(path) => serve(path, false),
         Mode::Demo => serve(None, true),
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("claude-loadbalancer: {err}");
+            complain(err);
             ExitCode::FAILURE
         }
     }
@@ -147,7 +148,8 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
     log::info!("listening on http://{}", listener.address());
     notify::ready(&status);
     if let Some(demo) = &demo {
-        println!("{}", demo.hints(&listener.address().to_string()));
+        // The demo serves even where nobody can be told how to use it.
+        let _ = print(demo.hints(&listener.address().to_string()));
     }
 
     // The sender lives in the signal handler, for ever.

@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::telemetry;
 use crate::upstream;
 
-use super::{print, probe};
+use super::output::print;
+use super::probe;
 
 /// Prints the configuration, what is to be said about it, and a verdict.
 ///

@@ -13,7 +13,7 @@ use crate::config::{Config, Endpoint, Secret};
 use crate::upstream::{Error, Outgoing, Roots, Upstream};
 
 use super::answer::Finding;
-use super::print;
+use super::output::print;
 
 /// The longest that all of it may take: every endpoint is asked at the same time.
 const LIMIT: Duration = Duration::from_secs(10);

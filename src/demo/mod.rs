@@ -8,7 +8,7 @@
 mod message;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -95,7 +95,12 @@ struct Fake {
 
 impl Fake {
     fn start(name: &'static str, token: &'static str) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        // The second one is for machines that have IPv6 alone.
+        let loopback: [SocketAddr; 2] = [
+            (Ipv4Addr::LOCALHOST, 0).into(),
+            (Ipv6Addr::LOCALHOST, 0).into(),
+        ];
+        let listener = TcpListener::bind(&loopback[..])?;
         let address = listener.local_addr()?;
         let fake = Arc::new(Fake {
             name,

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use crate::common::balancer::BINARY;
 use crate::common::prelude::*;
@@ -587,4 +588,73 @@ fn a_probe_says_how_each_endpoint_is() {
     let done = probe(&json!([endpoint("well", well.url())]));
     assert_eq!(done.status, Some(0), "{done:?}");
     assert_eq!(run(&["--probe"]).status, Some(2));
+}
+
+/// Whether it ends by itself with so many descriptors; then it must say why.
+fn ends_with(descriptors: u32) -> bool {
+    let folder = Folder::new();
+    let file = folder.write("endpoints.json", ONE);
+    let mut shell = program(Path::new("sh"), &folder);
+    let script = "ulimit -n $0 && exec \"$@\"";
+    let number = descriptors.to_string();
+    shell.args(["-c", script, &number, BINARY, "-c"]).arg(&file);
+    let mut balancer = Balancer::launch(shell, folder);
+    let ends = eventually("it listens or ends", || {
+        let is_running = balancer.is_running();
+        let log = balancer.log();
+        let listens = log.iter().any(|line| line.contains("listening on"));
+        (listens || !is_running).then_some(!listens)
+    });
+    if ends {
+        assert_eq!(balancer.exit().code(), Some(1), "{descriptors} descriptors");
+        balancer.logged(&["claude-loadbalancer: "]);
+    }
+    ends
+}
+
+/// What cannot be had at the start is said, and never waited for.
+#[test]
+fn with_too_few_descriptors_it_says_so() {
+    let ends: Vec<bool> = thread::scope(|scope| {
+        let runs: Vec<_> = (6..24).map(|n| scope.spawn(move || ends_with(n))).collect();
+        let ends = runs.into_iter().map(|run| run.join().expect("an end"));
+        ends.collect()
+    });
+    assert!(ends[0], "six are too few");
+    assert!(!ends[ends.len() - 1], "these are enough");
+}
+
+#[test]
+fn an_output_that_is_full_or_gone_is_no_panic() {
+    let folder = Folder::new();
+    let file = folder.write("endpoints.json", ONE);
+    let file = file.to_str().expect("text");
+    let run = |redirected: &str, arguments: &[&str]| {
+        let mut shell = program(Path::new("sh"), &folder);
+        let script = format!("\"$0\" \"$@\" {redirected}");
+        shell.args(["-c", &script, BINARY]).args(arguments);
+        finish(shell)
+    };
+    for arguments in [&["--help"][..], &["--version"], &["-c", file, "--check"]] {
+        let full = run(">/dev/full", arguments);
+        assert_eq!(full.status, Some(1), "{arguments:?}: {full:?}");
+        assert!(
+            one_line(&full.stderr).contains("standard output"),
+            "{full:?}"
+        );
+        // The reader ends before anything is written.
+        let gone = run("| true; exit 0", arguments);
+        assert_eq!(gone.stderr, "", "{arguments:?}");
+    }
+    assert_eq!(run("2>/dev/full", &["-c", "nowhere.json"]).status, Some(1));
+    assert_eq!(run("2>/dev/full", &["--nonsense"]).status, Some(2));
+}
+
+#[test]
+fn the_demo_serves_where_its_hints_cannot_be_printed() {
+    let folder = Folder::new();
+    let mut shell = program(Path::new("sh"), &folder);
+    shell.args(["-c", "exec \"$0\" --demo >/dev/full", BINARY]);
+    let demo = Balancer::run(shell, folder);
+    assert_eq!(demo.get("/v1/models").status, 200);
 }
