@@ -13,6 +13,7 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -98,6 +99,9 @@ impl Queue {
     }
 }
 
+/// How long tiny_http may take for its first request. It is a matter of milliseconds.
+const LONGEST_START: Duration = Duration::from_secs(5);
+
 /// tiny_http with one connection to it, and no way for another one.
 ///
 /// The socket has no place in the file system: it needs no writable folder, and nothing is left behind. Its name lives
@@ -106,19 +110,26 @@ fn open_tiny_http() -> io::Result<(&'static tiny_http::Server, UnixStream)> {
     let address = SocketAddr::from_abstract_name(request_id())?;
     let listener = UnixListener::bind_addr(&address)?;
     let door = listener.try_clone()?;
-    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    // Where no thread or descriptor is left it panics, here or on a thread of its own, from which then nothing ever comes.
+    let server = catch_unwind(|| tiny_http::Server::from_listener(listener, None));
+    let server = server.map_err(|_| exhausted())?.map_err(io::Error::other)?;
     // Never dropped: the workers use it as long as the process lives, and its `Drop` knows no nameless sockets.
     let server: &'static tiny_http::Server = Box::leak(Box::new(server));
     let mut handover = UnixStream::connect_addr(&address)?;
     handover.shutdown(Shutdown::Read)?;
     handover.write_all(b"GET /0 HTTP/1.1\r\n\r\n")?;
-    drop(server.recv()?.into_writer());
+    let first = server.recv_timeout(LONGEST_START)?;
+    drop(first.ok_or_else(exhausted)?.into_writer());
     nix::sys::socket::shutdown(door.as_raw_fd(), nix::sys::socket::Shutdown::Both)?;
     // The accept thread ends, and says so.
-    match server.recv_timeout(Duration::from_secs(5)) {
+    match server.recv_timeout(LONGEST_START) {
         Err(_) => Ok((server, handover)),
         Ok(_) => Err(io::Error::other("tiny_http's listener did not close")),
     }
+}
+
+fn exhausted() -> io::Error {
+    io::Error::other("the system has no thread or descriptor left for tiny_http")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
