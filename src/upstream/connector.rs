@@ -63,27 +63,30 @@ impl EndpointConnector {
         let host = uri.host().expect("a base URL has a host");
         let is_tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let unreachable = |err: io::Error| unreachable(host, err);
-        let addresses =
-            self.lookup
-                .resolve(host, port, deadline)
-                .map_err(|err| match err.kind() {
-                    io::ErrorKind::TimedOut => no_time(),
-                    // The look-up's own words name the host.
-                    _ if is_exhaustion(&err) => Error::Exhausted(err),
-                    _ => Error::Unreachable(err.to_string()),
-                })?;
-        let abort = Call::with(|call| call.abort.clone());
-        let stream = dial::dial(&addresses, deadline, || abort.is_aborted())?;
-        dial::tune(&stream, self.dead_after).map_err(unreachable)?;
-        let mut wire = Wire::plain(stream);
-        abort.attach(wire.tcp());
+        let mut wire = self.dial(host, port, deadline)?;
         if is_tls {
-            let name = server_name(host).map_err(unreachable)?;
-            wire.secure(&self.tls, name, deadline)
-                .map_err(unreachable)?;
+            let secured = server_name(host).and_then(|name| wire.secure(&self.tls, name, deadline));
+            secured.map_err(|err| unreachable(host, err))?;
         }
         Ok(Link::new(wire, self.write_limit, &self.deaths))
+    }
+
+    /// A connection to a name, or to an address.
+    fn dial(&self, host: &str, port: u16, deadline: Instant) -> Result<Wire, Error> {
+        let abort = Call::with(|call| call.abort.clone());
+        let is_over = || abort.is_aborted();
+        let found = self.lookup.resolve(host, port, deadline, is_over);
+        let addresses = found.map_err(|err| match err.kind() {
+            io::ErrorKind::TimedOut => no_time(),
+            _ if is_exhaustion(&err) => Error::Exhausted(err),
+            // The look-up's own words name the host.
+            _ => Error::Unreachable(err.to_string()),
+        })?;
+        let stream = dial::dial(&addresses, deadline, is_over)?;
+        dial::tune(&stream, self.dead_after).map_err(|err| unreachable(host, err))?;
+        let wire = Wire::plain(stream);
+        abort.attach(wire.tcp());
+        Ok(wire)
     }
 }
 

@@ -9,6 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How often somebody who waits looks whether it is over.
+const TICK: Duration = Duration::from_millis(250);
+
 /// Looks up one endpoint's host. Nothing is kept from one call to the next: a new connection asks anew.
 #[derive(Debug, Default)]
 pub struct Lookup {
@@ -22,10 +25,18 @@ struct Answer {
 }
 
 impl Lookup {
+    /// `is_over` is asked now and then: nobody waits for the answer any more.
+    ///
     /// # Errors
-    /// `TimedOut` when the resolver has not answered by `deadline`, `NotFound` when it knows no address; whatever the
+    /// `TimedOut` when the resolver has not answered by `deadline` or it is over, `NotFound` when it knows no address; whatever the
     /// system says where no thread can be had.
-    pub fn resolve(&self, host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    pub fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Vec<SocketAddr>> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
@@ -34,10 +45,10 @@ impl Lookup {
         let mut found = lock(&answer.found);
         while found.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || is_over() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            found = wait(&answer.ready, found, left);
+            found = wait(&answer.ready, found, left.min(TICK));
         }
         match found.as_ref().expect("the loop ends when it is there") {
             Ok(addrs) if addrs.is_empty() => {
