@@ -48,8 +48,22 @@ impl From<Error> for ureq::Error {
     }
 }
 
+/// Characters of an error's words that are kept: a certificate may name many hosts.
+const MAX_WORDS: usize = 200;
+
 /// `answered`: a byte of an answer had come. Only then can words that are no HTTP be the endpoint's.
 pub fn sort(err: ureq::Error, answered: bool) -> Error {
+    let mut sorted = sort_whole(err, answered);
+    if let Error::Unsendable(words) | Error::Unreachable(words) | Error::Broken(words) = &mut sorted
+        && let Some((end, _)) = words.char_indices().nth(MAX_WORDS)
+    {
+        words.truncate(end);
+        words.push('…');
+    }
+    sorted
+}
+
+fn sort_whole(err: ureq::Error, answered: bool) -> Error {
     match err {
         ureq::Error::Other(own) => match own.downcast::<Error>() {
             Ok(own) => *own,
@@ -79,4 +93,53 @@ pub fn is_exhaustion(err: &io::Error) -> bool {
         code,
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of an error, before a byte of an answer and after one.
+    #[track_caller]
+    fn check(make: impl Fn() -> ureq::Error, before: &str, after: &str) {
+        for (answered, expected) in [(false, before), (true, after)] {
+            let sorted = format!("{:?}", sort(make(), answered));
+            assert!(sorted.starts_with(expected), "{sorted}");
+        }
+    }
+
+    #[test]
+    fn whose_fault_it_is() {
+        use ureq::Error as Their;
+        let io = |kind: io::ErrorKind| move || Their::Io(kind.into());
+        let own = |text: &str| {
+            let text = text.to_owned();
+            move || Their::from(Error::Unreachable(text.clone()))
+        };
+        check(own("no way"), "Unreachable(\"no way\")", "Unreachable");
+        check(io(io::ErrorKind::ConnectionReset), "Broken", "Broken");
+        check(io(io::ErrorKind::UnexpectedEof), "Broken", "Broken");
+        let full = || Their::Io(io::Error::from_raw_os_error(Errno::EMFILE as i32));
+        check(full, "Exhausted", "Exhausted");
+        check(
+            || Their::Timeout(Timeout::Connect),
+            "Unreachable",
+            "Unreachable",
+        );
+        check(
+            || Their::Timeout(Timeout::RecvResponse),
+            "TimedOut",
+            "TimedOut",
+        );
+        check(|| Their::LargeResponseHeader(1, 1), "Broken", "Broken");
+        // What nobody has thought of is no endpoint's fault.
+        check(|| Their::RedirectFailed, "Unsendable", "Unsendable");
+        check(|| Their::BadUri("x".into()), "Unsendable", "Unsendable");
+    }
+
+    #[test]
+    fn words_are_cut() {
+        let long = ureq::Error::from(Error::Broken("é".repeat(1000)));
+        assert_eq!(sort(long, true).to_string(), "é".repeat(200) + "…");
+    }
 }

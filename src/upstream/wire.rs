@@ -74,7 +74,12 @@ impl Wire {
             if let Err(err) = tls.process_new_packets() {
                 // The other side gets the alert that says why.
                 let _ = tls.write_tls(&mut &*self.stream);
-                return Err(io::Error::other(format!("TLS: {err}")));
+                return Err(io::Error::other(match err {
+                    rustls::Error::InvalidMessage(_) => {
+                        format!("what answers there does not speak TLS ({err})")
+                    }
+                    err => format!("TLS: {err}"),
+                }));
             }
         }
         self.tls = Some(Box::new(tls));
