@@ -124,7 +124,10 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
         (None, None) => unreachable!("without --demo there is a file"),
     };
     let config = config.map_err(|err| err.to_string())?;
-    let roots = upstream::Roots::from_env()?;
+    let surroundings = match is_demo {
+        true => upstream::Surroundings::bare(),
+        false => upstream::Surroundings::from_env()?,
+    };
     let socket = bind(&config.listen)?;
     // The demo's tokens are worth nothing.
     let exposure = if is_demo {
@@ -137,7 +140,7 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
     }
     let stopped = on_signal()?;
     let metrics = Metrics::new(Instant::now(), SystemTime::now());
-    let proxy = Proxy::new(&config, metrics.clone(), roots);
+    let proxy = Proxy::new(&config, metrics.clone(), surroundings);
     let server = Server::start(config.clone(), proxy, metrics)
         .map_err(|err| format!("cannot start: {err}"))?;
     let listener =

@@ -16,13 +16,13 @@ use super::probe;
 pub fn check(path: &Path, ask: bool) -> Result<(), String> {
     telemetry::logging::check_environment()?;
     let config = Config::load(path).map_err(|err| err.to_string())?;
-    let roots = upstream::Roots::from_env()?;
+    let surroundings = upstream::Surroundings::from_env()?;
     print(&config)?;
     for line in config.exposure() {
         print(format_args!("note: {line}"))?;
     }
     let unwell = if ask {
-        probe::probe(&config, &roots)?
+        probe::probe(&config, &surroundings)?
     } else {
         0
     };

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::api::headers;
 use crate::config::{Config, Endpoint, Secret};
-use crate::upstream::{Error, Outgoing, Roots, Upstream};
+use crate::upstream::{Error, Outgoing, Surroundings, Upstream};
 
 use super::answer::Finding;
 use super::output::print;
@@ -28,7 +28,7 @@ const LATE: Duration = Duration::from_secs(6);
 ///
 /// # Errors
 /// Nothing can be printed.
-pub fn probe(config: &Config, roots: &Roots) -> Result<usize, String> {
+pub fn probe(config: &Config, surroundings: &Surroundings) -> Result<usize, String> {
     let config = &quick(config);
     let started = Instant::now();
     let (sender, answers) = mpsc::channel();
@@ -37,7 +37,7 @@ pub fn probe(config: &Config, roots: &Roots) -> Result<usize, String> {
             let sender = sender.clone();
             let probe = Probe {
                 config,
-                roots,
+                surroundings,
                 started,
             };
             let work = move || {
@@ -85,7 +85,7 @@ fn tell(
 /// One endpoint's.
 struct Probe<'a> {
     config: &'a Config,
-    roots: &'a Roots,
+    surroundings: &'a Surroundings,
     started: Instant,
 }
 
@@ -111,7 +111,7 @@ impl Probe<'_> {
     }
 
     fn ask(&self, endpoint: &Endpoint) -> Finding {
-        let upstream = Upstream::new(endpoint, self.config, self.roots);
+        let upstream = Upstream::new(endpoint, self.config, self.surroundings);
         match models(&upstream, LIMIT.saturating_sub(self.started.elapsed())) {
             Ok((status, body)) => Finding::of(status, &body, &endpoint.auth_token),
             Err(why) => Finding::Lost(named(&endpoint.base_url, why)),

@@ -20,7 +20,7 @@ use crate::balancer::{Balancer, Lease, Pick, Seat, SeatId, Snapshot, Want};
 use crate::config::{Affinity, Config, Endpoint};
 use crate::downstream::{After, Body, Exchange};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Outgoing, Roots, Upstream};
+use crate::upstream::{Outgoing, Surroundings, Upstream};
 use attempt::{Attempt, Delivery, FailedAnswer, Step, Target};
 use reply::Reply;
 
@@ -35,16 +35,16 @@ pub struct Proxy {
     /// The endpoints in force. A reload leaves those be that it does not change, with their connections.
     targets: Mutex<Vec<Arc<Target>>>,
     metrics: Arc<Metrics>,
-    roots: Roots,
+    surroundings: Surroundings,
 }
 
 impl Proxy {
-    pub fn new(config: &Config, metrics: Arc<Metrics>, roots: Roots) -> Proxy {
+    pub fn new(config: &Config, metrics: Arc<Metrics>, surroundings: Surroundings) -> Proxy {
         let proxy = Proxy {
             balancer: Balancer::new(Vec::new()),
             targets: Mutex::default(),
             metrics,
-            roots,
+            surroundings,
         };
         proxy.reconfigure(config);
         proxy
@@ -60,7 +60,7 @@ impl Proxy {
                 .find(|member| member.upstream.fits(endpoint, config));
             same.cloned().unwrap_or_else(|| {
                 Arc::new(Target {
-                    upstream: Upstream::new(endpoint, config, &self.roots),
+                    upstream: Upstream::new(endpoint, config, &self.surroundings),
                     counters: self.metrics.endpoint(&endpoint.name),
                 })
             })

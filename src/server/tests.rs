@@ -9,7 +9,7 @@ use http::Uri;
 use super::*;
 use crate::demo::Demo;
 use crate::downstream::Listener;
-use crate::upstream::Roots;
+use crate::upstream::Surroundings;
 
 /// The server, but for one mistake: it hands over requests that have no path. The worker that gets one panics.
 struct Mistaken(Arc<Server>);
@@ -48,7 +48,7 @@ fn start(workers: usize) -> (SocketAddr, Arc<Server>) {
     let mut config = Config::demo(demo.endpoints()).expect("a configuration");
     config.workers = workers;
     let metrics = Metrics::new(Instant::now(), SystemTime::now());
-    let proxy = Proxy::new(&config, metrics.clone(), Roots::built_in());
+    let proxy = Proxy::new(&config, metrics.clone(), Surroundings::bare());
     let server = Server::start(config, proxy, metrics).expect("a server");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let host = Arc::new(Mistaken(server.clone()));

@@ -1,7 +1,6 @@
 //! A call that is being made, as the connection under it and other threads see it.
 
-use std::cell::{Cell, RefCell};
-use std::marker::PhantomData;
+use std::cell::RefCell;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -84,15 +83,10 @@ pub struct Call {
     pub spoiled: bool,
 }
 
-/// A call, from its begin to the end of its answer's body. It is this thread's: dropped, the thread makes none.
-pub struct Entered {
-    number: u64,
-    /// It means something on this thread only.
-    here: PhantomData<*const ()>,
-}
-
-thread_local! {
-    static NUMBER: Cell<u64> = const { Cell::new(0) };
+/// While it lives, this thread makes the call; then the one that it made before, if any.
+pub struct Entered<'a> {
+    place: &'a mut Option<Call>,
+    before: Option<Call>,
 }
 
 impl Call {
@@ -111,14 +105,10 @@ impl Call {
         }
     }
 
-    pub fn enter(self) -> Entered {
-        CALL.set(Some(self));
-        let number = NUMBER.get() + 1;
-        NUMBER.set(number);
-        Entered {
-            number,
-            here: PhantomData,
-        }
+    /// Takes the call out of its place, and puts it back at the end.
+    pub fn enter(place: &mut Option<Call>) -> Entered<'_> {
+        let before = CALL.replace(place.take());
+        Entered { place, before }
     }
 
     /// Looks at the call that this thread makes.
@@ -129,11 +119,8 @@ impl Call {
     }
 }
 
-impl Drop for Entered {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        // Another call may have begun meanwhile.
-        if NUMBER.get() == self.number {
-            CALL.set(None);
-        }
+        *self.place = CALL.replace(self.before.take());
     }
 }

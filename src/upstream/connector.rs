@@ -1,4 +1,4 @@
-//! How a new connection to an endpoint is made: name, TCP, TLS, all within `connectSeconds`.
+//! How a new connection to an endpoint is made: name, TCP, proxy, TLS, all within `connectSeconds`.
 
 use std::io;
 use std::sync::Arc;
@@ -10,12 +10,15 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
+use crate::config::{ProxyAddress, ProxyKind, Secret};
+
 use super::call::Call;
 use super::dial;
 use super::error::{Error, is_exhaustion, no_time};
 use super::resolver::Lookup;
 use super::transport::{Deaths, Link};
 use super::trust::{Roots, server_name};
+use super::tunnel::{self, Failure};
 use super::wire::Wire;
 
 /// Longest time in which what was sent and not acknowledged says that a connection is dead.
@@ -39,8 +42,10 @@ impl Resolver for NoLookup {
 /// Makes the connections to one endpoint.
 #[derive(Debug)]
 pub struct EndpointConnector {
+    /// Of the endpoint's name, or of the proxy's: that looks the endpoint's up itself.
     lookup: Lookup,
     tls: Arc<ClientConfig>,
+    proxy: Option<ProxyAddress>,
     write_limit: Duration,
     dead_after: Duration,
     deaths: Deaths,
@@ -48,10 +53,15 @@ pub struct EndpointConnector {
 
 impl EndpointConnector {
     /// `response`: how long the endpoint may take for its answer, and leave what we send unread.
-    pub fn new(roots: &Roots, response: Duration) -> EndpointConnector {
+    pub fn new(
+        roots: &Roots,
+        proxy: Option<ProxyAddress>,
+        response: Duration,
+    ) -> EndpointConnector {
         EndpointConnector {
             lookup: Lookup::default(),
             tls: roots.client(),
+            proxy,
             write_limit: response,
             // Before the time for the answer is over: the request can still go out again.
             dead_after: DEAD_AFTER.min(response / 2),
@@ -63,12 +73,46 @@ impl EndpointConnector {
         let host = uri.host().expect("a base URL has a host");
         let is_tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let mut wire = self.dial(host, port, deadline)?;
+        let mut wire = match &self.proxy {
+            None => self.dial(host, port, deadline)?,
+            Some(proxy) => self.through(proxy, host, port, deadline)?,
+        };
         if is_tls {
             let secured = server_name(host).and_then(|name| wire.secure(&self.tls, name, deadline));
             secured.map_err(|err| unreachable(host, err))?;
         }
         Ok(Link::new(wire, self.write_limit, &self.deaths))
+    }
+
+    /// What goes wrong at the proxy is told as the proxy's.
+    fn through(
+        &self,
+        proxy: &ProxyAddress,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Wire, Error> {
+        let blame = |why: &str| {
+            // Without user and password.
+            Error::Unreachable(format!("the proxy {}:{}: {why}", proxy.host, proxy.port))
+        };
+        let dialled = self.dial(&proxy.host, proxy.port, deadline);
+        let mut wire = dialled.map_err(|err| match err {
+            Error::Unreachable(why) => blame(&why),
+            err => err,
+        })?;
+        let user = proxy.user.as_ref().map(Secret::expose);
+        let password = proxy.password.as_ref().map(Secret::expose);
+        let login = user.map(|user| (user, password.unwrap_or_default()));
+        let opened = match proxy.kind {
+            ProxyKind::Http => tunnel::connect(&mut wire, host, port, login, deadline),
+            ProxyKind::Socks5 => tunnel::socks5(&mut wire, host, port, login, deadline),
+        };
+        match opened {
+            Ok(()) => Ok(wire),
+            Err(Failure::NoTime) => Err(blame("no connection within connectSeconds")),
+            Err(Failure::Refused(why)) => Err(blame(&why)),
+        }
     }
 
     /// A connection to a name, or to an address.

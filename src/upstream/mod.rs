@@ -10,10 +10,13 @@ mod connector;
 mod dial;
 mod error;
 mod input;
+mod proxies;
 mod resolver;
 mod sieve;
+mod surroundings;
 mod transport;
 mod trust;
+mod tunnel;
 mod wire;
 
 use std::io::{self, Read};
@@ -27,11 +30,11 @@ use ureq::{Agent, AsSendBody, BodyReader};
 
 use crate::api::headers;
 use crate::config::{Config, Endpoint};
+use call::Call;
 pub use call::{Abort, Reason};
-use call::{Call, Entered};
 use connector::{EndpointConnector, NoLookup};
 pub use error::Error;
-pub use trust::Roots;
+pub use surroundings::Surroundings;
 
 /// Room for what an outgoing head has beside the lines that we count: version, length, names, line ends.
 const LINES_OF_OURS: usize = 512;
@@ -85,7 +88,7 @@ pub struct Answer {
 }
 
 impl Upstream {
-    pub fn new(endpoint: &Endpoint, config: &Config, roots: &Roots) -> Upstream {
+    pub fn new(endpoint: &Endpoint, config: &Config, around: &Surroundings) -> Upstream {
         let timeouts = Timeouts::of(config);
         let agent_config = Agent::config_builder()
             .http_status_as_error(false)
@@ -103,7 +106,11 @@ impl Upstream {
             .max_idle_connections_per_host(MAX_IDLE)
             .max_idle_age(MAX_IDLE_AGE)
             .build();
-        let connector = EndpointConnector::new(roots, timeouts.response);
+        let connector = EndpointConnector::new(
+            &around.roots(endpoint),
+            around.proxy(endpoint),
+            timeouts.response,
+        );
         Upstream {
             credential: headers::credential(endpoint.auth_scheme, &endpoint.auth_token),
             agent: Agent::with_parts(agent_config, connector, NoLookup),
@@ -163,14 +170,16 @@ impl Upstream {
         context: Call,
         deadline: Option<Instant>,
     ) -> Result<Answer, (Error, bool)> {
-        let entered = context.enter();
+        let mut place = Some(context);
+        let entered = Call::enter(&mut place);
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = call.method.clone();
         parts.uri = uri;
         parts.headers = call.headers.clone();
-        parts
-            .headers
-            .insert(self.credential.0.clone(), self.credential.1.clone());
+        let ours = self.endpoint.headers.iter().chain([&self.credential]);
+        for (name, value) in ours {
+            parts.headers.insert(name.clone(), value.clone());
+        }
         let answer = if call.body.is_empty() && !needs_length(call.method) {
             self.run(Request::from_parts(parts, ()), deadline)
         } else {
@@ -196,6 +205,7 @@ impl Upstream {
             false => body.content_length(),
         };
         let first_event_by = Call::with(|call| call.sent) + self.timeouts.response;
+        drop(entered);
         Ok(Answer {
             status: head.status,
             headers: head.headers,
@@ -203,7 +213,7 @@ impl Upstream {
             body: Body {
                 reader: body.into_reader(),
                 idle: self.timeouts.idle,
-                _call: entered,
+                call: place,
             },
             first_event_by,
         })
@@ -224,9 +234,15 @@ impl Upstream {
 
     /// Bytes of the head that goes out, or a few more.
     fn head_size(&self, call: &Outgoing) -> usize {
+        let ours = self
+            .endpoint
+            .headers
+            .iter()
+            .map(|(name, value)| (name, value));
         let lines: usize = call
             .headers
             .iter()
+            .chain(ours)
             .map(|(name, value)| name.as_str().len() + value.len() + 4)
             .sum();
         let base = &self.endpoint.base_url;
@@ -281,8 +297,8 @@ fn check_coding(version: Version, headers: &HeaderMap) -> Result<(), &'static st
 pub struct Body {
     reader: BodyReader<'static>,
     idle: Duration,
-    /// The call lasts as long as its answer's body, and ends after it.
-    _call: Entered,
+    /// What the connection under the reader must know while it is read.
+    call: Option<Call>,
 }
 
 impl Body {
@@ -291,9 +307,7 @@ impl Body {
     /// # Errors
     /// `TimedOut` after `idleSeconds` of silence; anything else when the endpoint broke the body off.
     pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let idle = Instant::now() + self.idle;
-        Call::with(|call| call.piece_by = idle);
-        self.reader.read(buf)
+        self.read_until(Instant::now() + self.idle, buf)
     }
 
     /// The same, until `deadline` at most.
@@ -302,7 +316,12 @@ impl Body {
         if deadline <= now {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        Call::with(|call| call.piece_by = deadline.min(now + self.idle));
+        self.read_until(deadline.min(now + self.idle), buf)
+    }
+
+    fn read_until(&mut self, moment: Instant, buf: &mut [u8]) -> io::Result<usize> {
+        let _entered = Call::enter(&mut self.call);
+        Call::with(|call| call.piece_by = moment);
         self.reader.read(buf)
     }
 }

@@ -14,6 +14,7 @@ pub mod balancer;
 pub mod client;
 pub mod doors;
 pub mod events;
+pub mod proxies;
 pub mod reply;
 pub mod secure;
 pub mod upstream;
@@ -56,6 +57,7 @@ pub mod prelude {
     pub use super::doors::{BlackHole, Fading, Refusing};
     pub use super::events;
     pub use super::eventually;
+    pub use super::proxies::Middle;
     pub use super::reply::{Reply, api_error, by_hand, hang_up, ok, raw, status, stream};
     pub use super::secure::Identity;
     pub use super::upstream::{Call, Upstream};

@@ -32,3 +32,4 @@ mod tokens;
 mod tree;
 mod turns;
 mod upstream;
+mod ways;

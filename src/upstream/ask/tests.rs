@@ -4,7 +4,7 @@ use std::thread;
 
 use super::*;
 use crate::config::Config;
-use crate::upstream::Roots;
+use crate::upstream::Surroundings;
 
 /// An endpoint that does this with each request's connection, whose head was read.
 fn endpoint(serve: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Upstream {
@@ -25,7 +25,7 @@ fn endpoint(serve: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Upstream 
     let text = format!(r#"[{{"baseURL": "http://{address}/", "authToken": "t"}}]"#);
     let config = Config::parse(&text, "f", &|_| None, &|_| Ok(String::new()));
     let config = config.expect("a configuration");
-    Upstream::new(&config.endpoints[0], &config, &Roots::built_in())
+    Upstream::new(&config.endpoints[0], &config, &Surroundings::bare())
 }
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 
 use super::wire;
 use crate::config::Config;
-use crate::upstream::{Roots, Abort, Outgoing, Upstream};
+use crate::upstream::{Abort, Outgoing, Surroundings, Upstream};
 
 /// Larger than any piece that an input makes.
 const BUFFER: usize = 8 << 10;
@@ -64,8 +64,22 @@ pub fn answer(data: &[u8]) {
         2 => Method::POST,
         _ => Method::HEAD,
     };
-    let head = wire::Head::read(raw);
-    let expected = expected(raw, head.as_ref(), method == Method::HEAD);
+    let interim = interim(raw);
+    let behind = &raw[interim.unwrap_or_default()..];
+    let head = wire::Head::read(behind);
+    let mut expected = match interim {
+        Some(_) => expected(behind, head.as_ref(), method == Method::HEAD),
+        None => Expected::Unknown,
+    };
+    if let (
+        Some(interim),
+        Expected::Whole {
+            used: Some(used), ..
+        },
+    ) = (interim, &mut expected)
+    {
+        *used += interim;
+    }
     let is_framed = matches!(expected, Expected::Whole { used: Some(_), .. });
     let keep = options & 4 != 0 && is_framed;
     let mut ends: Vec<usize> = match options & 8 {
@@ -89,7 +103,7 @@ pub fn answer(data: &[u8]) {
         .collect();
     *SCRIPT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Script { pieces, keep });
 
-    let upstream = Upstream::new(&CONFIG.endpoints[0], &CONFIG, &Roots::built_in());
+    let upstream = Upstream::new(&CONFIG.endpoints[0], &CONFIG, &Surroundings::bare());
     let read = fetch(&upstream, &method, "/first");
     match (expected, read) {
         (Expected::Whole { body, .. }, read) => {
@@ -149,6 +163,26 @@ fn fetch(upstream: &Upstream, method: &Method, target: &'static str) -> Result<F
         }
     };
     Ok((answer.status.as_u16(), answer.length, body, clean))
+}
+
+/// Bytes of the interim answers (1xx) before the real one; `None` where there is something unusual about them.
+fn interim(raw: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(head) = wire::Head::read(&raw[at..]) {
+        let is_interim = head.first.starts_with(b"HTTP/1.1 1") && !head.first.starts_with(b"HTTP/1.1 101");
+        if !is_interim {
+            break;
+        }
+        let reason = head.first.get(10..).unwrap_or_default();
+        let is_usual = reason.len() >= 2
+            && reason[..2].iter().all(u8::is_ascii_digit)
+            && (reason.len() == 2 || reason[2] == b' ');
+        if !head.plain || !is_usual {
+            return None;
+        }
+        at += head.length;
+    }
+    Some(at)
 }
 
 fn expected(raw: &[u8], head: Option<&wire::Head>, is_head: bool) -> Expected {

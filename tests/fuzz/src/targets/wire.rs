@@ -80,8 +80,7 @@ impl Chunks {
             };
             let text = &bytes[line.clone()];
             let digits = text.split(|&b| b == b';').next().unwrap_or_default();
-            // ureq takes no longer line here.
-            plain &= digits.len() <= 8 && text.len() <= 20 && is_printable(text);
+            plain &= digits.len() <= 8 && is_printable(text);
             plain &= digits.iter().all(u8::is_ascii_hexdigit);
             let Some(size) = number(trim(digits)) else {
                 return Chunks::Malformed;
