@@ -159,7 +159,8 @@ impl<'a> Value<'a> {
         let broken = |_| self.expected("an object", "a broken one");
         let Entries(raw) = serde_json::from_str(self.raw).map_err(broken)?;
         let mut entries = Vec::with_capacity(raw.len());
-        let mut seen: HashMap<String, usize> = HashMap::new();
+        // A line costs a look through the text before it, so it is counted for a complaint only.
+        let mut seen: HashMap<String, &RawValue> = HashMap::new();
         for (key, value) in raw {
             // A key that is half a character is no key of ours either.
             let name: String =
@@ -167,8 +168,10 @@ impl<'a> Value<'a> {
             if name.starts_with('_') {
                 continue;
             }
+            let earlier = seen.insert(name.clone(), key);
             let key = self.child(key, self.join(shown_key(&name)));
-            if let Some(line) = seen.insert(name.clone(), key.line()) {
+            if let Some(earlier) = earlier {
+                let line = self.child(earlier, String::new()).line();
                 let found = format_args!("it again (first on line {line})");
                 return Err(key.expected("each key once", found));
             }

@@ -12,7 +12,7 @@ use super::complaint::Error;
 use super::document::Value;
 use super::listen::Listen;
 use super::models::{Models, Served};
-use super::object::Shown;
+use super::object::{Object, Shown};
 use super::proxy::Proxy;
 use super::request_headers;
 use super::secret::{Outside, Secret};
@@ -174,51 +174,29 @@ fn read(
         |_| auth_scheme.masked().to_owned(),
     )?;
     let base_url = keys.get("baseURL", |value| base_url::read(value, listen, warnings))?;
-    let name = keys
-        .get("name", |value| own_name(value, names))?
-        .unwrap_or_default();
+    let name = keys.get("name", |value| own_name(value, names))?;
     let weight = keys.whole("weight", 1..=100, 1)?;
-    let max_concurrent = keys.noted(
-        "maxConcurrent",
-        |value| {
-            value
-                .map(|value| value.whole(1..=u32::MAX.into()))
-                .transpose()
-        },
-        |limit| limit.map_or("no limit".to_owned(), |limit: u32| limit.to_string()),
-    )?;
+    let max_concurrent = max_concurrent(&keys)?;
     let enabled = keys.boolean("enabled", true)?;
     let tier = keys.whole("tier", 1..=9, 1)?;
-    let models = keys.noted(
-        "models",
-        |value| value.map(Models::read).transpose(),
-        |models| models.as_ref().map_or("all".to_owned(), Models::to_string),
-    )?;
+    let models = models(&keys)?;
     let headers = keys.noted(
         "headers",
         |value| {
-            value.map_or(Ok(Vec::new()), |value| {
-                request_headers::read(value, auth_scheme, outside)
-            })
+            let read = |value| request_headers::read(value, auth_scheme, outside);
+            value.map_or(Ok(Vec::new()), read)
         },
         |headers| request_headers::shown(headers),
     )?;
     let proxy = keys.noted(
         "proxy",
-        |value| value.map_or(Ok(Proxy::Environment), |value| Proxy::read(value, outside)),
+        |value| value.map_or(Ok(Proxy::default()), |value| Proxy::read(value, outside)),
         Proxy::to_string,
     )?;
-    let ca_file = keys.noted(
-        "caFile",
-        |value| value.map(|value| CaFile::read(value, outside)).transpose(),
-        |file| {
-            file.as_ref()
-                .map_or("none".to_owned(), |file| file.path.clone())
-        },
-    )?;
+    let ca_file = ca_file(&keys, outside)?;
     let shown = keys.finish()?;
     Ok(Endpoint {
-        name,
+        name: name.unwrap_or_default(),
         base_url: keys.needed("baseURL", base_url, "http:// or https://")?,
         auth_token: keys.needed("authToken", auth_token, "a token")?,
         auth_scheme,
@@ -232,6 +210,35 @@ fn read(
         ca_file,
         shown,
     })
+}
+
+fn max_concurrent(keys: &Object) -> Result<Option<u32>, Error> {
+    let limit = |value: &Value| value.whole(1..=u32::MAX.into());
+    keys.noted(
+        "maxConcurrent",
+        |value| value.map(limit).transpose(),
+        |limit| limit.map_or("no limit".to_owned(), |limit: u32| limit.to_string()),
+    )
+}
+
+fn models(keys: &Object) -> Result<Option<Models>, Error> {
+    keys.noted(
+        "models",
+        |value| value.map(Models::read).transpose(),
+        |models| models.as_ref().map_or("all".to_owned(), Models::to_string),
+    )
+}
+
+fn ca_file(keys: &Object, outside: &Outside) -> Result<Option<CaFile>, Error> {
+    let read = |value: &Value| CaFile::read(value, outside);
+    keys.noted(
+        "caFile",
+        |value| value.map(read).transpose(),
+        |file| {
+            file.as_ref()
+                .map_or("none".to_owned(), |file| file.path.clone())
+        },
+    )
 }
 
 impl AuthScheme {

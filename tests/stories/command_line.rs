@@ -658,3 +658,25 @@ fn the_demo_serves_where_its_hints_cannot_be_printed() {
     let demo = Balancer::run(shell, folder);
     assert_eq!(demo.get("/v1/models").status, 200);
 }
+
+#[test]
+fn a_probe_asks_all_at_once() {
+    let (slow, quick) = (Upstream::by_hand(), Upstream::by_hand());
+    let setup = balance(&[&slow, &quick]);
+    let folder = Folder::new();
+    let mut command = command(&folder);
+    command
+        .args(["--check", "--probe", "-c"])
+        .arg(folder.write("my.json", &setup.json().to_string()));
+    let probe = thread::spawn(move || finish(command));
+    // Both are asked before either has answered.
+    let (first, second) = (slow.call(), quick.call());
+    second.answer(ok(r#"{"data":[]}"#));
+    first.answer(ok(r#"{"data":[]}"#));
+    let done = probe.join().expect("the probe ends");
+    assert_eq!(done.status, Some(0), "{done:?}");
+    for name in ["one", "two"] {
+        let line = format!("ok     {name}: GET v1/models: 200 OK");
+        assert!(done.stdout.contains(&line), "{}", done.stdout);
+    }
+}
