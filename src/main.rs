@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! config      endpoints.json -> a checked Config
-//! api         what the Claude API says: headers, errors, events, token counts
+//! api         what the Claude API says: headers, errors, events, models, token counts, rate limits
 //! balancer    who is next, who is on cooldown; no I/O, no clock
 //! telemetry   the log, its line for each request, the counters
 //! upstream    one call to one endpoint, over ureq
@@ -35,7 +35,8 @@
 //! 7. A token is a `Secret` from the moment it is read.
 //! 8. The listener's thread never blocks but for readiness, and never waits for a worker. No worker ever waits for a client to send
 //!    something, and none waits longer than `clientSeconds` for it to take something.
-//! 9. Threads: the pool, the listener, tiny_http's, the watcher, the log's, name look-ups. None is started by what a client does.
+//! 9. Threads: the pool, the listener, tiny_http's, the watcher, the log's, the checker and the checks under way (one an
+//!    endpoint), name look-ups. None is started by what a client does, but for one an endpoint where the list of models is made (`proxy/models`).
 
 mod api;
 mod balancer;
@@ -140,7 +141,8 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
     }
     let stopped = on_signal()?;
     let metrics = Metrics::new(Instant::now(), SystemTime::now());
-    let proxy = Proxy::new(&config, metrics.clone(), surroundings);
+    let proxy = Proxy::start(&config, metrics.clone(), surroundings)
+        .map_err(|err| format!("cannot start: {err}"))?;
     let server = Server::start(config.clone(), proxy, metrics)
         .map_err(|err| format!("cannot start: {err}"))?;
     let listener =

@@ -50,9 +50,11 @@ pub fn kind(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 => "authentication_error",
         404 => "not_found_error",
+        403 => "permission_error",
         413 => "request_too_large",
         400 | 405 | 417 | 431 | 505 => "invalid_request_error",
         408 => "timeout_error",
+        429 => "rate_limit_error",
         503 => "overloaded_error",
         _ => "internal_error",
     }

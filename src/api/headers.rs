@@ -19,8 +19,6 @@ pub const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// The API's name for its request number; our own errors carry ours in it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-/// Claude Code's session, which `affinity` keeps at one endpoint.
-pub const SESSION_ID: HeaderName = HeaderName::from_static("x-claude-code-session-id");
 
 /// What goes to an endpoint of a request's headers, its credential not yet among them.
 pub fn to_upstream(client: &HeaderMap) -> HeaderMap {

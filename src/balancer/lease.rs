@@ -2,61 +2,115 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Balancer, SeatId, Wake};
+use super::{Balancer, Fault, LimitReading, MemberId, State, Wake};
+
+/// A further byte is told to the balancer once in so much time.
+const HEARD_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why an endpoint is on cooldown whose clients left one after the other, without a byte of an answer.
+const SILENT: &str = "silent";
 
 /// A turn at an endpoint. It counts as in flight until this is dropped.
+///
+/// What became of the attempt is told by one of [`Lease::failed`], [`Lease::succeeded`] and [`Lease::client_left`]. Where none is, the
+/// endpoint is judged by nothing, and the next request tries it if this one was to.
 pub struct Lease<T> {
     pub(super) balancer: Arc<Balancer<T>>,
-    pub(super) id: SeatId,
-    pub(super) upstream: Arc<T>,
-    /// This request is the one that tries whether the endpoint is well again.
-    pub(super) probe: Option<u64>,
-    /// The endpoint was not known to be well when it was picked, so it is news if it is.
-    pub(super) is_in_doubt: bool,
+    pub(super) id: MemberId,
+    /// Where the member was at the pick; after a reload it may be elsewhere.
+    pub(super) place: usize,
+    pub(super) target: Arc<T>,
+    /// See [`super::cooldown::Cooldown::number`].
+    pub(super) number: u64,
+    pub(super) is_last_resort: bool,
+    /// When a byte of the answer was last told.
+    pub(super) heard: Option<Instant>,
 }
 
 impl<T> Lease<T> {
-    pub fn id(&self) -> SeatId {
+    /// The endpoint, for [`Balancer::cool_down`].
+    pub fn id(&self) -> MemberId {
         self.id
     }
 
-    /// The endpoint has answered: if its rest is over and it is being tried, it is up.
+    /// The endpoint was on cooldown when it was picked: there was nobody better.
+    pub fn is_last_resort(&self) -> bool {
+        self.is_last_resort
+    }
+
+    /// An answer that is no failure has begun: if the endpoint's cooldown is over, it is up. The answer to a last resort says so too,
+    /// where the cooldown has ended meanwhile. Answers whether this was news.
     ///
-    /// The answer to a last resort says so too. A probe may be a request whose answer takes minutes to begin.
-    pub fn answered(&mut self) {
-        if !std::mem::take(&mut self.is_in_doubt) {
-            return;
+    /// Where an answer fails the attempt and yet shows that the endpoint is well (a 404 in the API's shape, a 403), call this before `failed`.
+    pub fn answered(&mut self, now: Instant) -> bool {
+        self.heard = Some(now);
+        self.update(|state, at| state.answered(at, now, self.number))
+            .unwrap_or(false)
+    }
+
+    /// A further piece of the answer has come. Cheap: most calls compare two times and no more.
+    pub fn heard(&mut self, now: Instant) {
+        let is_news = |last: Instant| now.saturating_duration_since(last) >= HEARD_AGAIN;
+        if self.heard.is_none_or(is_news) {
+            self.heard = Some(now);
+            self.update(|state, at| (Wake::Nobody, state.members[at].silence.broken(now)));
         }
-        self.balancer
-            .update(self.id, |place| match place.probe.take() {
-                Some(_) => {
-                    place.until = None;
-                    Wake::All
-                }
-                None => Wake::Nobody,
-            });
     }
 
-    /// The attempt counts as one of the endpoint's failures.
-    pub fn failed(&self) {
-        self.balancer.update(self.id, |place| {
-            place.failures += 1;
-            Wake::Nobody
-        });
+    /// The answer is good, and whole: failures are in a row no more, and cooldowns begin small again. Says what `answered` says, where that
+    /// was not called.
+    pub fn succeeded(&mut self, now: Instant) -> bool {
+        self.update(|state, at| state.succeeded(at, now, self.number))
+            .unwrap_or(false)
     }
 
-    /// The endpoint rests. A late, shorter verdict from a slow request does not cut a longer rest short. Whoever is
-    /// trying whether the endpoint is well need not find out any more.
-    pub fn rest(&self, until: Instant, cause: &'static str) {
-        self.balancer.update(self.id, |place| {
-            if place.until.is_none_or(|old| old < until) {
-                place.until = Some(until);
-                place.cause = cause;
-            }
-            place.probe.take().map_or(Wake::Nobody, |_| Wake::All)
-        });
+    /// The attempt counts as one of the endpoint's failures. Answers the cooldown on which it puts the endpoint, or its model: `None` where
+    /// it costs none, or one that is there goes on. Rate limits are shared by organisation, so [`Lease::note_limits`] goes first.
+    pub fn failed(&mut self, now: Instant, fault: Fault) -> Option<Duration> {
+        self.update(|state, at| state.failed(at, now, self.number, &fault))?
+    }
+
+    /// The client has left, after so long a time. `had_bytes`: a byte of an answer had come.
+    ///
+    /// It costs nobody anything, but three in a row that waited long for a first byte put the endpoint on cooldown, whose length this
+    /// answers then.
+    pub fn client_left(
+        &mut self,
+        now: Instant,
+        waited: Duration,
+        had_bytes: bool,
+    ) -> Option<Duration> {
+        if had_bytes {
+            self.heard(now);
+            return None;
+        }
+        self.update(|state, at| {
+            let is_silent = state.members[at].silence.client_left(now, waited);
+            let cooldown = if is_silent {
+                state.cool_down_longer(at, now, SILENT)
+            } else {
+                None
+            };
+            (Wake::Nobody, cooldown)
+        })?
+    }
+
+    /// What the answer's headers told of rate limits.
+    pub fn note_limits(&mut self, now: Instant, reading: &LimitReading) {
+        if reading.organization.is_some() || !reading.windows.is_empty() {
+            self.update(|state, at| (Wake::Nobody, state.note_limits(at, now, reading)));
+        }
+    }
+
+    /// Changes the endpoint's state, if it is still there, and wakes those whom the change may help.
+    fn update<R>(&self, change: impl FnOnce(&mut State<T>, usize) -> (Wake, R)) -> Option<R> {
+        let mut state = self.balancer.lock();
+        let at = state.find(self.id, self.place)?;
+        let (wake, told) = change(&mut state, at);
+        self.balancer.finish(state, wake);
+        Some(told)
     }
 }
 
@@ -64,25 +118,23 @@ impl<T> Deref for Lease<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.upstream
+        &self.target
     }
 }
 
 impl<T> Drop for Lease<T> {
     fn drop(&mut self) {
-        self.balancer.update(self.id, |place| {
-            let was_full = place.is_full();
-            place.in_flight -= 1;
-            if self.probe.is_some() && place.probe == self.probe {
-                // It found nothing out, since its client left: the next request is the probe.
-                place.probe = None;
-                return Wake::All;
-            }
-            if was_full && !place.is_full() {
-                Wake::One
-            } else {
-                Wake::Nobody
-            }
+        self.update(|state, at| {
+            let member = &mut state.members[at];
+            let was_full = member.is_full();
+            member.in_flight -= 1;
+            // It may have found nothing out, since its client left: then the next request tries.
+            let wake = match member.stop_trying(self.number) {
+                Some(_) => Wake::All,
+                None if was_full && !member.is_full() => Wake::One,
+                None => Wake::Nobody,
+            };
+            (wake, ())
         });
     }
 }

@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 /// An index over members that are told by their place.
 #[derive(Clone, Debug, Default)]
 pub struct RoundRobin {
-    members: Vec<Member>,
+    members: Vec<Share>,
     /// Turns and weight of those that took part in the last turn, summed up: their ratio is how many turns a weight of
     /// one has had by now. A member that was away starts from there.
     taken: u64,
@@ -26,7 +26,10 @@ pub struct RoundRobin {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Member {
+struct Share {
+    /// The configured weight.
+    whole: u64,
+    /// The weight that counts now, in tenths: that of a member that is just back grows in steps.
     weight: u64,
     taken: u64,
     last: u64,
@@ -38,16 +41,26 @@ impl RoundRobin {
     /// has changed, begins like one that was away.
     pub fn set_members(&mut self, members: impl Iterator<Item = (u32, Option<usize>)>) {
         let member = |(weight, old): (u32, Option<usize>)| {
-            let weight = u64::from(weight);
+            let whole = u64::from(weight);
             let old = old.map(|at| &self.members[at]);
-            old.filter(|old| old.weight == weight)
+            old.filter(|old| old.whole == whole)
                 .cloned()
-                .unwrap_or(Member {
-                    weight,
-                    ..Member::default()
+                .unwrap_or(Share {
+                    whole,
+                    weight: whole * 10,
+                    ..Share::default()
                 })
         };
         self.members = members.map(member).collect();
+    }
+
+    /// So many tenths of its weight count for this member; where that is a change it begins like one that was away.
+    pub fn set_tenths(&mut self, at: usize, tenths: u32) {
+        let member = &mut self.members[at];
+        let weight = member.whole * u64::from(tenths);
+        if member.weight != weight {
+            (member.weight, member.taken, member.took_part) = (weight, 0, false);
+        }
     }
 
     /// Gives the next turn to one of those that take part. `None`: nobody does.
@@ -69,7 +82,7 @@ impl RoundRobin {
         }
         // In turns, times the total weight, when this turn is over. The difference is small however large the products
         // are: it is right even where they wrap.
-        let behind = |member: &Member| {
+        let behind = |member: &Share| {
             let fair = member.weight.wrapping_mul(taken + 1);
             fair.wrapping_sub(weight.wrapping_mul(member.taken))
                 .cast_signed()
@@ -86,11 +99,6 @@ impl RoundRobin {
         member.last = self.count;
         (self.taken, self.weight) = (taken + 1, weight);
         Some(winner)
-    }
-
-    /// Who would get it.
-    pub fn next(&self, takes_part: impl Fn(usize) -> bool) -> Option<usize> {
-        self.clone().take(takes_part)
     }
 }
 

@@ -11,7 +11,7 @@ use super::client::read_name;
 use super::complaint::Error;
 use super::document::Value;
 use super::listen::Listen;
-use super::models::{Models, Served};
+use super::models::Models;
 use super::object::{Object, Shown};
 use super::proxy::Proxy;
 use super::request_headers;
@@ -126,15 +126,6 @@ impl Endpoint {
             proxy: Proxy::Environment,
             ca_file: None,
             shown: Shown::new(),
-        }
-    }
-
-    /// Whether and how it serves `model`.
-    #[allow(dead_code, reason = "used by the balancer and upstream")]
-    pub fn serves(&self, model: &str) -> Option<Served> {
-        match &self.models {
-            Some(models) => models.serves(model),
-            None => Some(Served::default()),
         }
     }
 }

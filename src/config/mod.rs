@@ -38,16 +38,12 @@ use files::{read_lossy, read_text, variable};
 use object::{Object, Shown};
 use secret::Outside;
 
-#[allow(unused_imports, reason = "used by the balancer and upstream")]
-pub use ca_file::CaFile;
-#[allow(unused_imports, reason = "used by the balancer and upstream")]
+#[allow(unused_imports, reason = "used by who may come in")]
 pub use client::{Client, Scope};
 pub use complaint::Error;
 pub use endpoint::{AuthScheme, Endpoint};
 pub use listen::Listen;
-#[allow(unused_imports, reason = "used by the balancer and upstream")]
-pub use models::{Models, Served};
-#[allow(unused_imports, reason = "used by the balancer and upstream")]
+pub use models::Models;
 pub use proxy::{Proxy, ProxyAddress, ProxyKind};
 pub use secret::Secret;
 

@@ -44,7 +44,6 @@ impl Models {
 
     /// The names among the patterns that are whole, as a client writes them: what `GET /v1/models` can tell of models that the endpoint
     /// calls otherwise.
-    #[allow(dead_code, reason = "used by the balancer and upstream")]
     pub fn literal_names(&self) -> impl Iterator<Item = &str> {
         let names = self.0.iter().map(|pattern| &*pattern.text);
         names.filter(|text| !text.contains('*'))

@@ -28,7 +28,6 @@ impl Secret {
 
     /// `text`, which is somebody else's and may repeat the secret, with a mask in each place where it does; also where
     /// it stands as JSON writes it.
-    #[allow(dead_code, reason = "used by the balancer and upstream")]
     pub fn masked<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.0.is_empty() {
             return Cow::Borrowed(text);

@@ -22,8 +22,8 @@ pub enum Route {
 pub struct Forward {
     /// It names an object that lives in one account: the first endpoint's, always.
     pub first_only: bool,
-    /// Its failure says that an endpoint is unwell. Those of `count_tokens`, `GET` and `HEAD` do not: they have limits
-    /// of their own at the API, and must not keep messages from an endpoint that serves them.
+    /// It is a message: only its failure says that an endpoint is unwell. Everything else has limits of its own at the API, and must not
+    /// keep messages from an endpoint that serves them.
     pub may_cool_down: bool,
 }
 
@@ -38,8 +38,7 @@ pub fn route(method: &Method, path: &str) -> Route {
     if path.starts_with("/v1/") {
         return Route::Forward(Forward {
             first_only: is_under(path, "/v1/messages/batches") || is_under(path, "/v1/files"),
-            may_cool_down: !matches!(*method, Method::GET | Method::HEAD)
-                && path != "/v1/messages/count_tokens",
+            may_cool_down: *method == Method::POST && path == "/v1/messages",
         });
     }
     let own = match path {
@@ -82,18 +81,18 @@ mod tests {
     #[test]
     fn paths() {
         check("POST", "/v1/messages", forward(false, true));
-        check("BREW", "/v1/coffee", forward(false, true)); // Any method, any path below /v1/.
+        check("BREW", "/v1/coffee", forward(false, false)); // Any method, any path below /v1/.
         check("POST", "/v1/messages/count_tokens", forward(false, false));
         check("GET", "/v1/models", forward(false, false));
         check("HEAD", "/v1/models", forward(false, false));
-        check("POST", "/v1/messages/batches", forward(true, true));
+        check("POST", "/v1/messages/batches", forward(true, false));
         check(
             "GET",
             "/v1/messages/batches/b_1/results",
             forward(true, false),
         );
-        check("DELETE", "/v1/files/f_1", forward(true, true));
-        check("POST", "/v1/filesystem", forward(false, true));
+        check("DELETE", "/v1/files/f_1", forward(true, false));
+        check("POST", "/v1/filesystem", forward(false, false));
         check("GET", "/v1", Route::NotFound);
         check("GET", "/", Route::Page);
         check("HEAD", "/health", Route::Health);

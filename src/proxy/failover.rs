@@ -1,106 +1,199 @@
-//! What an attempt's outcome means: is it the client's answer, or does the next endpoint get the request, and does this
-//! one rest?
+//! What an attempt's outcome means: is it the client's answer, or does the next endpoint get the request, and does this one go on
+//! cooldown?
 //!
-//! A table and no state. The time is an argument.
+//! The contract's table, and no state. Times are arguments.
 
 use std::time::{Duration, SystemTime};
 
+use crate::api::account::Exhausted;
+use crate::api::rate_limits::Told;
+use crate::balancer::Penalty;
+
 /// How an attempt ended, as far as the next step depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome<'a> {
-    /// An answer, with its `retry-after`.
-    Status(u16, Option<&'a str>),
-    /// No connection, closed before the answer's first byte, or not HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// No connection: its name, TCP, TLS, a proxy, or `connectSeconds`.
     Unreachable,
+    /// Closed before the answer's first byte, or no HTTP.
+    Broken,
+    /// No first byte, or of an event stream no first event, within `responseSeconds`.
+    TimedOut,
     /// An event stream that ended or broke before its first event, or began with an `error`.
     NoFirstEvent,
+    /// A 200 to a message that is no answer: a web page, nothing, an error object.
+    NoAnswer,
+    /// An answer.
+    Answer(Signs),
 }
 
-/// How long endpoints rest.
+/// What an answer's head and the beginning of its body say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    pub status: u16,
+    /// For how long it asks not to be asked.
+    pub told: Option<Told>,
+    /// The account behind the token is at its end.
+    pub exhausted: Option<Exhausted>,
+    /// The body has the API's shape.
+    pub is_api_error: bool,
+    /// Its message names the model that was asked for.
+    pub names_model: bool,
+}
+
+/// What the request says about whose fault a failure is.
 #[derive(Clone, Copy, Debug)]
-pub struct Rests {
-    /// Where the endpoint does not say. Zero: no rest.
-    pub cooldown: Duration,
-    /// At the most, whoever says so.
-    pub max_cooldown: Duration,
+pub struct Sort<'a> {
+    /// It is a message: only those put an endpoint on cooldown. Others have limits of their own at the API, and must not keep
+    /// messages from an endpoint that serves them.
+    pub may_cool_down: bool,
+    /// It may be sent twice, even where an endpoint may be working on it: `GET` and `HEAD`.
+    pub is_safe: bool,
+    /// The model that it names: a limit may be that model's.
+    pub model: Option<&'a str>,
 }
 
 /// What follows from an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verdict<'a> {
     /// It is the client's answer.
     Deliver,
+    /// The endpoint fell silent: it may be working on the request, so nobody else gets it.
+    GiveUp(Failure<'a>),
     /// The next endpoint gets the request.
-    Next {
-        /// How long this one rests; never zero.
-        rest: Option<Duration>,
-        /// Why, in a word or two, for the log and the counters: one of a few.
-        cause: &'static str,
-        /// The operator must mend it: waiting helps nobody.
-        mend: bool,
-    },
+    Next(Failure<'a>),
 }
 
-/// Rest of an endpoint that refuses its token: long enough not to be locked out by it, short enough to see it mended.
-const REFUSED: Duration = Duration::from_secs(60);
+/// What an endpoint's failure costs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure<'a> {
+    pub penalty: Penalty<'a>,
+    /// Why, in a word or two, for the log and the counters: one of a few.
+    pub cause: &'static str,
+    /// What the operator must look at, since waiting helps nobody.
+    pub look_at: Option<&'static str>,
+    /// The penalty holds only where another endpoint then answers the same request well: where all refuse, the request is at fault.
+    pub only_if_another_answers: bool,
+}
 
-/// The contract's table. `may_cool_down`: see [`crate::downstream::routes::Forward`].
-///
-/// An endpoint that falls silent is not in it: it may be working on the request, so nobody else gets that.
-pub fn judge(outcome: Outcome, may_cool_down: bool, rests: Rests, now: SystemTime) -> Verdict {
-    use Outcome::{NoFirstEvent, Status, Unreachable};
-    let asked = match outcome {
-        Status(_, Some(retry_after)) => parse_retry_after(retry_after, now),
-        _ => None,
-    };
-    let (rest, cause) = match outcome {
-        Unreachable => (Some(rests.cooldown), "unreachable"),
-        NoFirstEvent => (None, "no first event"),
-        Status(429, _) => (asked, "rate limited"),
-        Status(401 | 403, _) => (Some(REFUSED), "token refused"),
-        Status(404, _) => (None, "not found"),
-        Status(529, _) => (asked, "overloaded"),
-        Status(500 | 502..=504 | 520..=527 | 530, _) => {
-            (asked.or(Some(rests.cooldown)), "server error")
-        }
-        Status(..) => return Verdict::Deliver,
-    };
-    let rest = rest
-        .map(|rest| rest.min(rests.max_cooldown))
-        .filter(|rest| may_cool_down && !rest.is_zero());
-    Verdict::Next {
-        rest,
-        cause,
-        mend: matches!(outcome, Status(401 | 403, _)),
+impl Failure<'_> {
+    /// An answer that broke off, or fell silent, after its beginning had gone to the client.
+    pub fn broke_off(may_cool_down: bool) -> Failure<'static> {
+        let penalty = if may_cool_down {
+            Penalty::Counted
+        } else {
+            Penalty::None
+        };
+        row(penalty, "broke off", None)
     }
 }
 
-/// How much an answer tells the client that gets no better one; the highest goes out.
-pub fn rank(status: u16) -> u8 {
-    match status {
+/// Cooldown of an endpoint that refuses its token or is none: long enough not to be locked out by it, short enough to see it mended.
+const REFUSED: Duration = Duration::from_secs(60);
+/// The longest that an overloaded endpoint is believed.
+const OVERLOADED: Duration = Duration::from_secs(60);
+/// Cooldown of an account at its end that does not say until when.
+const EXHAUSTED: Duration = Duration::from_secs(600);
+
+/// The contract's table. `now`: to know how long a date is away.
+pub fn judge<'a>(outcome: &Outcome, sort: Sort<'a>, now: SystemTime) -> Verdict<'a> {
+    let next = |penalty, cause| row(penalty, cause, None);
+    let failure = match outcome {
+        Outcome::Unreachable => next(Penalty::AtOnce, "unreachable"),
+        Outcome::Broken => next(Penalty::Counted, "broken"),
+        Outcome::TimedOut => next(Penalty::AtOnce, "timeout"),
+        Outcome::NoFirstEvent => next(Penalty::None, "no first event"),
+        Outcome::NoAnswer => row(Penalty::Counted, "no answer", Some("baseURL")),
+        Outcome::Answer(signs) => match of_answer(signs, sort, now) {
+            Some(failure) => failure,
+            None => return Verdict::Deliver,
+        },
+    };
+    let failure = if sort.may_cool_down {
+        failure
+    } else {
+        Failure {
+            penalty: Penalty::None,
+            ..failure
+        }
+    };
+    match outcome {
+        Outcome::TimedOut if !sort.is_safe => Verdict::GiveUp(failure),
+        _ => Verdict::Next(failure),
+    }
+}
+
+/// The rows of answers; `None`: it is the client's.
+fn of_answer<'a>(signs: &Signs, sort: Sort<'a>, now: SystemTime) -> Option<Failure<'a>> {
+    let asked = signs.told.map(|told| told.duration);
+    let failure = match (signs.status, signs.told) {
+        _ if signs.exhausted.is_some() => row(
+            exhausted(signs, now),
+            "account at its end",
+            Some("the account and its billing"),
+        ),
+        (429, Some(told)) => {
+            let model = sort.model.filter(|_| !told.whole_endpoint);
+            let penalty = match model {
+                Some(model) => Penalty::ModelRateLimited(model, told.duration),
+                None => Penalty::RateLimited(told.duration),
+            };
+            row(penalty, "rate limited", None)
+        }
+        (429, None) => row(Penalty::None, "rate limited", None),
+        (401, _) => row(Penalty::For(REFUSED), "token refused", Some("authToken")),
+        (403, _) => Failure {
+            only_if_another_answers: true,
+            ..row(Penalty::For(REFUSED), "request refused", None)
+        },
+        (404, _) if signs.names_model && sort.model.is_some() => {
+            let penalty = sort.model.map_or(Penalty::None, Penalty::ModelMissing);
+            row(penalty, "model missing", None)
+        }
+        (404, _) if signs.is_api_error => row(Penalty::None, "not found", None),
+        (404, _) => row(Penalty::For(REFUSED), "not the API", Some("baseURL")),
+        (529, _) => {
+            let asked = asked.map(|asked| Penalty::For(asked.min(OVERLOADED)));
+            row(asked.unwrap_or(Penalty::None), "overloaded", None)
+        }
+        (500..=504 | 520..=527 | 530, _) => {
+            let asked = asked.map(Penalty::For);
+            row(asked.unwrap_or(Penalty::Counted), "server error", None)
+        }
+        _ => return None,
+    };
+    Some(failure)
+}
+
+fn exhausted(signs: &Signs, now: SystemTime) -> Penalty<'static> {
+    let until = signs.exhausted.as_ref().and_then(|account| account.until);
+    // A date that has passed says nothing about now.
+    let left = until.and_then(|until| until.duration_since(now).ok());
+    Penalty::For(left.filter(|left| !left.is_zero()).unwrap_or(EXHAUSTED))
+}
+
+fn row<'a>(
+    penalty: Penalty<'a>,
+    cause: &'static str,
+    look_at: Option<&'static str>,
+) -> Failure<'a> {
+    Failure {
+        penalty,
+        cause,
+        look_at,
+        only_if_another_answers: false,
+    }
+}
+
+/// How much a failed answer tells the client that gets no better one; the highest goes out.
+pub fn rank(signs: &Signs) -> u8 {
+    match signs.status {
+        _ if signs.exhausted.is_some() => 3,
         429 => 5,
         500.. => 4,
-        404 => 3,
-        403 => 2,
-        _ => 1,
+        404 => 2,
+        403 => 1,
+        _ => 0,
     }
-}
-
-/// Seconds, or an HTTP date (RFC 9110 §10.2.3); one that has passed means no time at all. Anything else is as if it
-/// were not there. A fraction is taken as it is meant, though the RFC knows none: some gateways send it.
-pub fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
-    if text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-    {
-        // More seconds than fit are as many as fit; `max_cooldown` is far below.
-        return text
-            .parse()
-            .ok()
-            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]

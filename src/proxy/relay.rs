@@ -8,12 +8,13 @@ use std::io;
 
 use http::header::{self, HeaderMap};
 
+use super::attempt::Attempt;
+use super::looked::Looked;
 use super::stream::EventStream;
 use crate::api::events::error_event;
 use crate::api::usage::{BodyUsage, Usage};
 use crate::downstream::Downstream;
 use crate::telemetry::access_log::End;
-use crate::upstream::Body;
 
 /// A piece starts at this size and doubles while the endpoint fills it: an event takes little, a large answer few
 /// system calls.
@@ -82,10 +83,17 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
         .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Passes on a body that is no event stream. `length` is what the endpoint announced.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}
+
+/// Passes on a body that is no event stream. `length` is what the endpoint announced; `heard` is called for each piece.
 pub fn pass(
-    body: &mut Body,
+    body: &mut Looked,
     length: Option<u64>,
+    mut heard: impl FnMut(),
     downstream: &mut Downstream,
     mut usage: Option<BodyUsage>,
 ) -> Last {
@@ -99,6 +107,7 @@ pub fn pass(
             Ok(filled) => filled,
             Err(err) => return Last::new(End::Broken(reason(&err)), None, Rest::Cut),
         };
+        heard();
         left = left.map(|left| left.saturating_sub(filled as u64));
         if filled > 0 && left == Some(0) {
             // One more look ends the attempt before the client can know that it has all: the endpoint's connection
@@ -126,10 +135,17 @@ pub fn pass(
 /// Passes a stream on to its end. `request_id` names the request in the error that ends a broken one.
 pub fn pass_stream(
     stream: &mut EventStream,
+    attempt: &mut Attempt,
     downstream: &mut Downstream,
     request_id: &str,
 ) -> Last {
     loop {
+        if stream.has_stopped() {
+            // Whatever the endpoint does now, the client has all.
+            stream.look_for_end();
+            let rest = stream.ready().to_vec();
+            return Last::new(End::Whole, stream.usage(), Rest::Bytes(rest));
+        }
         if !stream.ready().is_empty() {
             if downstream.piece(stream.ready()).is_err() {
                 return Last::new(End::ClientGone, stream.usage(), Rest::Nothing);
@@ -137,7 +153,10 @@ pub fn pass_stream(
             stream.passed();
         }
         let reason = match stream.read() {
-            Ok(1..) => continue,
+            Ok(1..) => {
+                attempt.goes_on();
+                continue;
+            }
             // What is held is an event of which the last blank line is missing.
             Ok(0) if stream.is_complete() => {
                 return Last::new(

@@ -5,7 +5,10 @@ use std::time::Instant;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode};
 
-use super::attempt::{Attempt, FailedAnswer, Parts};
+use super::attempt::Attempt;
+use super::delivery::{FailedAnswer, OwnError, Parts};
+use super::failover::Failure;
+use super::looked::Looked;
 use super::relay::{self, Last, Sent};
 use super::stream::EventStream;
 use crate::api::errors::error;
@@ -15,7 +18,7 @@ use crate::downstream::{After, Body, Downstream, Exchange, Framing, Permit};
 use crate::memory;
 use crate::telemetry::access_log::{End, Record};
 use crate::telemetry::metrics::{Ended, Metrics};
-use crate::upstream::{Answer, Reason};
+use crate::upstream::Reason;
 
 /// The answer to one exchange. Where a worker panics, dropping it leaves the client a 500 if nothing went out yet.
 pub struct Reply<'a> {
@@ -51,31 +54,35 @@ impl<'a> Reply<'a> {
     }
 
     /// Passes on an answer that is no event stream.
-    pub fn pass(&mut self, mut answer: Answer, attempt: Attempt) {
-        let parts = Parts {
-            status: answer.status,
-            headers: answer.headers,
-        };
-        let framing = self.framing(&parts, answer.length);
-        let usage = (is_json(&parts.headers) && !relay::is_encoded(&parts.headers))
+    pub fn pass(&mut self, parts: &Parts, mut body: Looked, mut attempt: Attempt) {
+        let framing = self.framing(parts, parts.length);
+        let usage = (relay::is_json(&parts.headers) && !relay::is_encoded(&parts.headers))
             .then(BodyUsage::default);
-        let mut downstream = self.begin(&parts, attempt.name(), framing);
-        let last = relay::pass(&mut answer.body, answer.length, &mut downstream, usage);
+        let mut downstream = self.begin(parts, attempt.name(), framing);
+        let last = relay::pass(
+            &mut body,
+            parts.length,
+            || attempt.goes_on(),
+            &mut downstream,
+            usage,
+        );
         self.settle(attempt, parts.status, &last);
         let sent = last.send(&mut downstream);
         self.end(sent, &downstream);
     }
 
     /// Passes on an event stream that has begun well.
-    pub fn pass_stream(&mut self, parts: &Parts, mut stream: EventStream, attempt: Attempt) {
+    pub fn pass_stream(&mut self, parts: &Parts, mut stream: EventStream, mut attempt: Attempt) {
         self.record.is_stream = true;
         let framing = self.framing(parts, None);
         let mut downstream = self.begin(parts, attempt.name(), framing);
         memory::give_stack_back();
-        let last = relay::pass_stream(&mut stream, &mut downstream, &self.record.request_id);
+        let request_id = &self.record.request_id;
+        let last = relay::pass_stream(&mut stream, &mut attempt, &mut downstream, request_id);
         self.settle(attempt, parts.status, &last);
         let sent = last.send(&mut downstream);
         self.end(sent, &downstream);
+        stream.finish();
     }
 
     /// Passes on the most telling answer of those that failed.
@@ -85,12 +92,30 @@ impl<'a> Reply<'a> {
         self.write(downstream, &failed.body);
     }
 
+    /// Answers with JSON of our own.
+    pub fn own(&mut self, json: Vec<u8>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        self.write_own(StatusCode::OK, headers, &json);
+    }
+
     /// Answers with an error of ours.
-    pub fn error(&mut self, status: StatusCode, message: &str) {
-        let answer = error(status, message, &self.record.request_id);
+    pub fn error(&mut self, own: &OwnError) {
+        let answer = error(own.status, &own.message, &self.record.request_id);
         let mut headers = answer.headers().clone();
+        if let Some(wait) = own.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        self.write_own(own.status, headers, answer.body());
+    }
+
+    fn write_own(&mut self, status: StatusCode, mut headers: HeaderMap, body: &[u8]) {
         self.exchange.admission.cors.mark(&mut headers);
-        let length = answer.body().len() as u64;
+        let length = body.len() as u64;
         let framing = match self.record.method {
             Method::HEAD => Framing::None {
                 announce: Some(length),
@@ -98,7 +123,7 @@ impl<'a> Reply<'a> {
             _ => Framing::Length(length),
         };
         let downstream = self.start(status, &headers, framing);
-        self.write(downstream, answer.body());
+        self.write(downstream, body);
     }
 
     /// Writes the log's line and counts. Answers what is to become of the connection.
@@ -124,17 +149,17 @@ impl<'a> Reply<'a> {
     /// endpoint and the worker free, and all of it counted.
     fn settle(&mut self, mut attempt: Attempt, status: StatusCode, last: &Last) {
         match &last.end {
-            End::Whole => attempt.end(Ended::Status(status.as_u16()), false),
+            End::Whole => attempt.succeeded(status.as_u16()),
             // Where the client has gone, or we must, the endpoint is not to blame.
             End::Broken(reason) if !self.exchange.abort.is_aborted() => {
-                attempt.end(Ended::Broken, true);
-                let request_id = self.record.request_id.as_str();
-                log::warn!(endpoint = attempt.name(), request_id = request_id, cause = reason.as_str(); "an answer broke");
+                let may_cool_down = self.exchange.admission.route.may_cool_down;
+                let failure = Failure::broke_off(may_cool_down);
+                attempt.failed(&failure, Ended::Broken, reason, &self.record.request_id);
             }
             End::Broken(_) | End::ClientGone => {}
         }
         if let Some(usage) = last.usage {
-            attempt.counters().used(usage);
+            attempt.target().counters.used(usage);
         }
         drop(attempt);
         drop(self.permit.take());
@@ -220,16 +245,11 @@ impl<'a> Reply<'a> {
 impl Drop for Reply<'_> {
     fn drop(&mut self) {
         if !self.is_finished && self.record.first_byte.is_none() {
-            self.error(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "this balancer failed at the request; its log says how",
-            );
+            self.error(&OwnError {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                message: "this balancer failed at the request; its log says how".into(),
+                retry_after: None,
+            });
         }
     }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
 }

@@ -1,12 +1,19 @@
 //! An endpoint's event stream, as it comes: how much of it may go to the client, and how it begins.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::relay::MIN_PIECE;
 use crate::api::events::{HOLD_LIMIT, Kind, Scanner};
 use crate::api::usage::{StreamUsage, Usage};
 use crate::upstream::Body;
+
+/// A stream that has sent nothing but comments for so long is begun for the client: somebody on the way may be waiting for a byte.
+const COMMENTS_ONLY: Duration = Duration::from_secs(10);
+/// An endpoint's end of a stream comes with `message_stop` or right behind it. It is waited for so long before the client gets the last
+/// event, and so long after that: then the endpoint's connection can be used again.
+const END_BEFORE: Duration = Duration::from_millis(1);
+const END_AFTER: Duration = Duration::from_millis(50);
 
 /// An event stream on its way.
 pub struct EventStream {
@@ -19,6 +26,8 @@ pub struct EventStream {
     filled: usize,
     ready: usize,
     usage: StreamUsage,
+    /// The endpoint has ended it, or broken it off.
+    has_ended: bool,
 }
 
 /// What an event stream begins with.
@@ -45,18 +54,30 @@ impl EventStream {
             filled: 0,
             ready: 0,
             usage: StreamUsage::default(),
+            has_ended: false,
         }
     }
 
     /// Reads as far as the first event, until `deadline` at most.
     pub fn begin(&mut self, deadline: Instant) -> Beginning {
+        let comments_until = Instant::now() + COMMENTS_ONLY;
         loop {
+            let has_comments = self.ready > 0;
+            if has_comments && Instant::now() >= comments_until {
+                return Beginning::Event;
+            }
+            let until = if has_comments {
+                deadline.min(comments_until)
+            } else {
+                deadline
+            };
             let mut error = None;
-            match self.read_by(Some(deadline), &mut error) {
+            match self.read_by(Some(until), &mut error) {
                 Ok(0) => {
                     return Beginning::Broken("the stream ended before its first event".into());
                 }
                 Ok(_) => {}
+                Err(err) if err.kind() == io::ErrorKind::TimedOut && until < deadline => continue,
                 Err(err) if err.kind() == io::ErrorKind::TimedOut => return Beginning::TimedOut,
                 Err(err) => {
                     return Beginning::Broken(format!(
@@ -102,6 +123,36 @@ impl EventStream {
     /// Whether the stream may end here: a message stream at `message_stop` only, any other one where it is framed to.
     pub fn is_complete(&self) -> bool {
         !self.scanner.is_message_stream() || (self.scanner.is_stopped() && self.scanner.is_whole())
+    }
+
+    /// It is a message, and has told all of it: whatever the endpoint does now, it is whole.
+    pub fn has_stopped(&self) -> bool {
+        self.scanner.is_message_stream() && self.scanner.is_stopped()
+    }
+
+    /// Looks for the endpoint's own end of a stream that has stopped, before the client can know that it has all: the endpoint's
+    /// connection is free when the client's next request comes.
+    pub fn look_for_end(&mut self) {
+        self.reach_end(END_BEFORE);
+    }
+
+    /// Looks for it once more, when the client has its answer.
+    pub fn finish(mut self) {
+        if self.has_stopped() {
+            self.reach_end(END_AFTER);
+        }
+    }
+
+    fn reach_end(&mut self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let mut rest = [0; 512];
+        while !self.has_ended {
+            match self.body.read_by(deadline, &mut rest) {
+                Ok(1..) => {}
+                Err(err) if err.kind() == io::ErrorKind::TimedOut => return,
+                Ok(_) | Err(_) => self.has_ended = true,
+            }
+        }
     }
 
     pub fn is_encoded(&self) -> bool {

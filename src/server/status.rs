@@ -12,7 +12,7 @@ use humantime::format_rfc3339_millis;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::balancer::{EndpointState, Snapshot};
+use crate::balancer::{self, EndpointState, Snapshot};
 use crate::telemetry::metrics::{Load, Metrics, SLOT, Slot};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -130,11 +130,23 @@ struct EndpointHealth<'a> {
     base_url: &'a str,
     /// `Config::load` takes none without one.
     has_token: bool,
+    tier: u8,
+    /// Told only where it gets nothing, as the configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enabled: Option<bool>,
     state: &'static str,
     resting_seconds: u64,
     in_flight: u32,
     requests: u64,
     failures: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<LastError>,
+}
+
+#[derive(Serialize)]
+struct LastError {
+    at: String,
+    cause: &'static str,
 }
 
 /// What the page shows.
@@ -185,10 +197,11 @@ struct Recent {
 }
 
 fn status(view: &View) -> &'static str {
-    match view.snapshot.all_rest {
+    match (view.snapshot.none_well, view.snapshot.some_unwell) {
         _ if view.load.draining => "draining",
-        true => "degraded",
-        false => "healthy",
+        (true, _) => "failing",
+        (false, true) => "degraded",
+        (false, false) => "healthy",
     }
 }
 
@@ -200,17 +213,27 @@ fn endpoints(snapshot: &Snapshot) -> impl Iterator<Item = EndpointHealth<'_>> {
             name: &endpoint.name,
             base_url: &endpoint.base_url,
             has_token: true,
+            tier: endpoint.tier,
+            enabled: (!endpoint.enabled).then_some(false),
             state: endpoint.state,
             resting_seconds: whole_seconds(endpoint),
             in_flight: endpoint.in_flight,
             requests: endpoint.requests,
             failures: endpoint.failures,
+            last_error: endpoint.last_error.map(last_error),
         })
 }
 
-/// Rounded up: one that rests never shows 0.
+fn last_error(error: balancer::LastError) -> LastError {
+    LastError {
+        at: format_rfc3339_millis(error.at).to_string(),
+        cause: error.cause,
+    }
+}
+
+/// Rounded up: one on cooldown never shows 0.
 fn whole_seconds(endpoint: &EndpointState) -> u64 {
-    endpoint.resting.as_secs() + u64::from(endpoint.resting.subsec_nanos() > 0)
+    endpoint.cooldown.as_secs() + u64::from(endpoint.cooldown.subsec_nanos() > 0)
 }
 
 fn overview<'a>(view: &'a View) -> Overview<'a> {

@@ -48,7 +48,7 @@ fn start(workers: usize) -> (SocketAddr, Arc<Server>) {
     let mut config = Config::demo(demo.endpoints()).expect("a configuration");
     config.workers = workers;
     let metrics = Metrics::new(Instant::now(), SystemTime::now());
-    let proxy = Proxy::new(&config, metrics.clone(), Surroundings::bare());
+    let proxy = Proxy::start(&config, metrics.clone(), Surroundings::bare()).expect("a proxy");
     let server = Server::start(config, proxy, metrics).expect("a server");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let host = Arc::new(Mistaken(server.clone()));

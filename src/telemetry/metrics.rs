@@ -224,7 +224,7 @@ impl EndpointMetrics {
     }
 
     /// The endpoint rests, for `cause`.
-    pub fn rested(&self, cause: &'static str) {
+    pub fn cooled_down(&self, cause: &'static str) {
         self.rests.add(cause);
     }
 

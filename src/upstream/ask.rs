@@ -13,7 +13,6 @@ use crate::api::headers;
 /// Bytes of an answer that are taken. The list of a thousand models is some 150 KiB.
 const MAX_BODY: usize = 1 << 20;
 /// The cheapest question there is: it costs no tokens, and tells whether the token is taken.
-#[allow(dead_code, reason = "the balancer's checks will")]
 const CHECK: &str = "/v1/models?limit=1";
 
 impl Upstream {
@@ -38,7 +37,6 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::ask`].
-    #[allow(dead_code, reason = "the balancer's checks will")]
     pub fn check(&self, limit: Duration) -> Result<u16, Error> {
         let call = Outgoing {
             method: &Method::GET,

@@ -48,8 +48,8 @@ impl From<Error> for ureq::Error {
     }
 }
 
-/// Characters of an error's words that are kept: a certificate may name many hosts.
-const MAX_WORDS: usize = 200;
+/// Characters of an endpoint's or an error's words that are kept: a certificate may name many hosts.
+pub const MAX_WORDS: usize = 200;
 
 /// `answered`: a byte of an answer had come. Only then can words that are no HTTP be the endpoint's.
 pub fn sort(err: ureq::Error, answered: bool) -> Error {

@@ -123,6 +123,22 @@ impl Upstream {
         &self.endpoint.name
     }
 
+    /// An endpoint's words, as our own answers and the log may repeat them: not too many, and never its token.
+    pub fn quote(&self, words: &str) -> String {
+        let mut words = self.endpoint.auth_token.masked(words).into_owned();
+        for (_, value) in &self.endpoint.headers {
+            // A shorter one is no secret, and may be part of any word.
+            if let Some(secret) = value.to_str().ok().filter(|value| value.len() >= 8) {
+                words = words.replace(secret, "***");
+            }
+        }
+        if let Some((end, _)) = words.char_indices().nth(error::MAX_WORDS) {
+            words.truncate(end);
+            words.push('…');
+        }
+        words
+    }
+
     /// Whether a new configuration leaves this endpoint as it is, so that its connections can stay.
     pub fn fits(&self, endpoint: &Endpoint, config: &Config) -> bool {
         self.endpoint == *endpoint && self.timeouts == Timeouts::of(config)

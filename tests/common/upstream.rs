@@ -103,6 +103,8 @@ impl Call {
 struct State {
     script: VecDeque<Reply>,
     default: Reply,
+    check: Reply,
+    checks: usize,
     requests: Vec<Received>,
     /// For every connection ever taken: a second handle while it is open, and whether it waits for a request.
     connections: Vec<(Option<TcpStream>, bool)>,
@@ -159,6 +161,8 @@ impl Upstream {
         let state = State {
             script,
             default,
+            check: ok(r#"{"data":[]}"#),
+            checks: 0,
             requests: Vec::new(),
             connections: Vec::new(),
         };
@@ -209,6 +213,16 @@ impl Upstream {
     /// What is answered once the script is over.
     pub fn henceforth(&self, reply: Reply) {
         self.shared.state().default = reply;
+    }
+
+    /// What a check of the balancer's own is answered; a good answer where nothing is said.
+    pub fn checked_with(&self, reply: Reply) {
+        self.shared.state().check = reply;
+    }
+
+    /// How often the balancer has asked by itself whether this endpoint is well. Those are not among the requests.
+    pub fn checks(&self) -> usize {
+        self.shared.state().checks
     }
 
     pub fn requests(&self) -> Vec<Received> {
@@ -277,6 +291,15 @@ fn serve(shared: &Shared, mut wire: Wire, connection: usize) {
     while let Some(request) = receive(&mut wire, connection) {
         let method = request.method().to_owned();
         let mut state = shared.state();
+        if method == "GET" && request.target().ends_with("/v1/models?limit=1") {
+            state.checks += 1;
+            let reply = state.check.clone();
+            drop(state);
+            if wire.write(&reply.bytes(&method)).is_err() || reply.then != Then::Keep {
+                return;
+            }
+            continue;
+        }
         state.connections[connection].1 = false;
         state.requests.push(request.clone());
         let reply = state

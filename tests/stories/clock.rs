@@ -78,6 +78,7 @@ fn a_clock_that_is_set_disturbs_nobody() {
     let (sick, well) = (Upstream::script([status(500)]), Upstream::by_hand());
     let setup = balance(&[&sick, &well])
         .set("cooldownSeconds", 3)
+        .set("failures", 1)
         .set("clientSeconds", 20)
         .set("responseSeconds", 20)
         .set("idleSeconds", 20)
@@ -89,7 +90,7 @@ fn a_clock_that_is_set_disturbs_nobody() {
         .start();
     let now = year(&balancer);
 
-    // Everything that has a time: a rest, a stream, a request that waits for its answer, one that is half sent, a kept connection.
+    // Everything that has a time: a cooldown, a stream, a request that waits for its answer, one that is half sent, a kept connection.
     let rested = Instant::now();
     let (mut streaming, mut call, _) = balancer.reach(&well);
     call.begin().chunk(message_start());
@@ -118,7 +119,7 @@ fn a_clock_that_is_set_disturbs_nobody() {
         );
         let state = balancer.state(0);
         if rested.elapsed() < Duration::from_secs(2) {
-            assert_eq!(state, "resting", "a rest has its own time");
+            assert_eq!(state, "resting", "a cooldown has its own time");
         }
     }
     assert_eq!(kept.ask(&Request::new("GET", "/health")).status, 200);
@@ -129,7 +130,7 @@ fn a_clock_that_is_set_disturbs_nobody() {
     call.chunk(message_stop());
     call.end();
     assert_eq!(streaming.rest(), (message_stop().into_bytes(), true));
-    eventually("the rest ends when its time is over", || {
+    eventually("the cooldown ends when its time is over", || {
         (balancer.state(0) == "up").then_some(())
     });
     assert!(rested.elapsed() > Duration::from_millis(2500));

@@ -23,7 +23,7 @@ fn health_has_its_documented_shape() {
     health["timestamp"] = json!("now");
     health["uptimeSeconds"] = json!(0);
     let endpoint = |index: usize, name: &str, url: String| {
-        json!({"index": index, "name": name, "baseURL": url, "hasToken": true, "state": "up", "restingSeconds": 0,
+        json!({"index": index, "name": name, "baseURL": url, "hasToken": true, "tier": 1, "state": "up", "restingSeconds": 0,
             "inFlight": 0, "requests": 0, "failures": 0})
     };
     let expected = json!({"status": "healthy", "timestamp": "now", "version": env!("CARGO_PKG_VERSION"), "uptimeSeconds": 0,
@@ -54,8 +54,8 @@ fn the_current_endpoint_is_the_one_that_comes_next() {
 }
 
 #[test]
-fn the_current_endpoint_is_not_one_that_rests() {
-    let (a, b) = (Upstream::script([status(500)]), Upstream::always(ok("{}")));
+fn the_current_endpoint_is_none_on_cooldown() {
+    let (a, b) = (Upstream::script([status(401)]), Upstream::always(ok("{}")));
     let balancer = balance(&[&a, &b]).start();
     balancer.ask();
     for _ in 0..2 {
@@ -86,33 +86,39 @@ fn requests_failures_and_flights_are_counted() {
 }
 
 #[test]
-fn health_is_degraded_while_every_endpoint_rests() {
+fn health_is_failing_while_every_endpoint_is_on_cooldown() {
     let (a, b) = (
         Upstream::script([status(500), status(500)]),
         Upstream::always(status(500)),
     );
-    let balancer = balance(&[&a, &b]).set("cooldownSeconds", 1).start();
+    let balancer = balance(&[&a, &b])
+        .set("cooldownSeconds", 1)
+        .set("failures", 1)
+        .start();
     assert_eq!(balancer.health()["status"], "healthy");
     balancer.ask();
     let answer = balancer.get("/health");
     assert_eq!(
         (answer.status, answer.json()["status"].clone()),
-        (200, json!("degraded"))
+        (200, json!("failing"))
     );
-    eventually("they rest no more", || {
+    let error = &balancer.endpoint(0)["lastError"];
+    assert_eq!(error["cause"], "server error");
+    assert!(error["at"].as_str().expect("a time").ends_with('Z'));
+    eventually("their checks pass", || {
         (balancer.health()["status"] == "healthy").then_some(())
     });
 }
 
 #[test]
-fn health_is_not_degraded_while_one_endpoint_is_up() {
-    let (a, b) = (Upstream::script([status(500)]), Upstream::always(ok("{}")));
+fn health_is_degraded_while_one_endpoint_is_on_cooldown() {
+    let (a, b) = (Upstream::script([status(401)]), Upstream::always(ok("{}")));
     let balancer = balance(&[&a, &b]).start();
     balancer.ask();
     let health = balancer.health();
     assert_eq!(
         (&health["status"], &health["endpoints"][0]["state"]),
-        (&json!("healthy"), &json!("resting"))
+        (&json!("degraded"), &json!("resting"))
     );
 }
 

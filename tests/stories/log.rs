@@ -180,8 +180,8 @@ fn a_closed_pipe_under_stderr_stops_nothing() {
     let setup = balance(&[&up]).set("allowedOrigins", json!([]));
     let folder = Folder::new();
     let file = folder.write("endpoints.json", &setup.json().to_string());
-    // A shell whose stderr is a reader that ends after the first line.
-    let script = r#"exec "$0" -c "$1" 2> >(read -r line; echo "$line" >&3; exec 3>&-) 3>&1"#;
+    // A shell whose stderr is a reader that ends when we are ready.
+    let script = r#"exec "$0" -c "$1" 2> >(while read -r line && echo "$line" >&3 && [[ $line != *listening* ]]; do :; done; exec 3>&-) 3>&1"#;
     let mut command = std::process::Command::new("bash");
     command
         .args(["-c", &format!("exec 3>&1; {script}"), BINARY])

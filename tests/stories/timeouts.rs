@@ -23,8 +23,8 @@ fn an_endpoint_without_a_first_byte_is_408_and_not_asked_again() {
     let one = balancer.endpoint(0);
     assert_eq!(
         (&one["state"], &one["failures"]),
-        (&json!("up"), &json!(1)),
-        "no rest, but a failure"
+        (&json!("resting"), &json!(1)),
+        "who is silent once is not asked again at once"
     );
     assert!(silent.call().is_left(), "the attempt is given up");
 }
@@ -78,7 +78,10 @@ fn a_stream_without_a_first_event_in_time_is_408() {
         balancer.ask().own_error(408, "timeout_error");
         assert_eq!(other.count(), 0);
         let one = balancer.endpoint(0);
-        assert_eq!((&one["state"], &one["failures"]), (&json!("up"), &json!(1)));
+        assert_eq!(
+            (&one["state"], &one["failures"]),
+            (&json!("resting"), &json!(1))
+        );
     }
 }
 

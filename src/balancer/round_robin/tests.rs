@@ -48,16 +48,6 @@ fn nobody_is_nobody() {
 }
 
 #[test]
-fn asking_takes_no_turn() {
-    let mut index = index(&[1, 1, 3]);
-    for _ in 0..20 {
-        let next = index.next(|_| true);
-        assert_eq!(index.next(|_| true), next);
-        assert_eq!(index.take(|_| true), next);
-    }
-}
-
-#[test]
 fn nobody_goes_twice_when_another_leaves() {
     let mut index = index(&[1, 1, 1]);
     let turns = [0b111, 0b111, 0b110, 0b110, 0b110].map(|mask| index.take(of(mask)));
@@ -93,14 +83,28 @@ fn a_long_life_changes_nothing() {
     // At 30,000 turns a second that is some million years, and the products are long beyond 64 bits.
     let rounds = 1 << 61;
     for member in &mut old.members {
-        (member.taken, member.took_part) = (member.weight * rounds, true);
+        (member.taken, member.took_part) = (member.whole * rounds, true);
     }
-    (old.taken, old.weight) = (5 * rounds, 5);
+    (old.taken, old.weight) = (5 * rounds, 50);
     for mask in [
         0b111, 0b111, 0b101, 0b001, 0b001, 0b001, 0b111, 0b111, 0b011, 0b111, 0b111, 0b111,
     ] {
         assert_eq!(old.take(of(mask)), young.take(of(mask)));
     }
+}
+
+#[test]
+fn a_weight_in_tenths_has_its_share() {
+    let mut index = index(&[1, 1]);
+    index.set_tenths(1, 1);
+    let turns: Vec<usize> = (0..110).filter_map(|_| index.take(|_| true)).collect();
+    assert_eq!(count(&turns, 1), 10);
+    index.set_tenths(1, 5);
+    let turns: Vec<usize> = (0..30).filter_map(|_| index.take(|_| true)).collect();
+    assert_eq!(count(&turns, 1), 10);
+    index.set_tenths(1, 10);
+    let turns: Vec<usize> = (0..30).filter_map(|_| index.take(|_| true)).collect();
+    assert_eq!(count(&turns, 1), 15);
 }
 
 proptest! {

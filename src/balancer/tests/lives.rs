@@ -1,4 +1,4 @@
-//! Random lives of a balancer, beside a model of it.
+//! Random lives of a balancer: whatever happens, some things never do.
 
 use proptest::prelude::*;
 
@@ -9,150 +9,179 @@ use super::*;
 enum Event {
     /// A request begins, and takes endpoints until one is kept; so many of its attempts fail first.
     Request {
-        session: Option<u8>,
-        first: bool,
-        patient: bool,
+        conversation: Option<u64>,
+        model: Option<bool>,
+        first_only: bool,
         failures: usize,
     },
-    /// The n-th lease gets its answer, makes its endpoint rest, or ends.
+    /// The n-th lease gets its answer, fails, or ends.
     Answer(usize),
-    Rest(usize, u64),
-    End(usize),
+    Succeed(usize),
+    Fail(usize, u8, u64),
+    Leave(usize),
+    Limit(usize, u64),
+    Check(bool),
+    Reload(Vec<bool>),
     Time(u64),
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let request = (
-        prop::option::of(any::<u8>()),
+        prop::option::of(any::<u64>()),
+        prop::option::of(any::<bool>()),
         prop::bool::weighted(0.1),
-        any::<bool>(),
         0usize..4,
-    )
-        .prop_map(|(session, first, patient, failures)| Event::Request {
-            session,
-            first,
-            patient,
+    );
+    let request = request.prop_map(
+        |(conversation, model, first_only, failures)| Event::Request {
+            conversation,
+            model,
+            first_only,
             failures,
-        });
+        },
+    );
     prop_oneof![
         6 => request,
         2 => (0usize..8).prop_map(Event::Answer),
-        2 => (0usize..8, 1u64..30).prop_map(|(lease, time)| Event::Rest(lease, time)),
-        3 => (0usize..8).prop_map(Event::End),
-        2 => (1u64..10).prop_map(Event::Time),
+        2 => (0usize..8).prop_map(Event::Succeed),
+        3 => (0usize..8, 0u8..7, 1u64..30).prop_map(|(lease, how, time)| Event::Fail(lease, how, time)),
+        3 => (0usize..8).prop_map(Event::Leave),
+        1 => (0usize..8, 0u64..2).prop_map(|(lease, organization)| Event::Limit(lease, organization)),
+        1 => any::<bool>().prop_map(Event::Check),
+        1 => prop::collection::vec(any::<bool>(), 4).prop_map(Event::Reload),
+        3 => (1u64..40).prop_map(Event::Time),
     ]
 }
 
-/// What a model knows of an endpoint: no more than what the rules speak of.
-#[derive(Clone, Debug, Default)]
-struct Known {
-    most: Option<u32>,
-    in_flight: u32,
-    until: Option<u64>,
-    probing: bool,
-}
-
-impl Known {
-    fn is_full(&self) -> bool {
-        self.most.is_some_and(|most| self.in_flight >= most)
-    }
-
-    fn is_available(&self, now: u64) -> bool {
-        !self.is_full() && !self.probing && self.until.is_none_or(|until| until <= now)
+fn penalty(how: u8, seconds: u64) -> Penalty<'static> {
+    let time = seconds_of(seconds);
+    match how {
+        0 => Penalty::None,
+        1 => Penalty::AtOnce,
+        2 => Penalty::Counted,
+        3 => Penalty::For(time),
+        4 => Penalty::RateLimited(time),
+        5 => Penalty::ModelRateLimited("x", time),
+        _ => Penalty::ModelMissing("x"),
     }
 }
 
-struct Held {
-    lease: Lease<String>,
-    at: usize,
-    in_doubt: bool,
-    probes: bool,
+/// The first serves one model, the second the other, the others both; tiers and limits differ.
+fn fleet(enabled: &[bool]) -> Vec<Member<String>> {
+    let member = |(n, &enabled): (usize, &bool)| Member {
+        enabled,
+        weight: n as u32 + 1,
+        tier: [1, 1, 2, 3][n],
+        max_concurrent: [None, Some(2), Some(1), None][n],
+        serves: (n < 2).then(|| -> Serves { Arc::new(move |model| model == ["x", "y"][n]) }),
+        ..member(&format!("e{n}"))
+    };
+    enabled.iter().enumerate().map(member).collect()
+}
+
+/// What must hold of a lease that a pick gave, by what the snapshot told just before.
+fn is_right(
+    before: &Snapshot,
+    lease: &Lease<String>,
+    model: Option<bool>,
+    tried: &[String],
+) -> Result<(), TestCaseError> {
+    let name = lease.to_string();
+    prop_assert!(!tried.contains(&name), "an endpoint is tried once");
+    let found = before
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.name == name);
+    let endpoint = found.expect("one of ours");
+    prop_assert!(endpoint.enabled);
+    prop_assert!(endpoint.most.is_none_or(|most| endpoint.in_flight < most));
+    let serves = match (name.as_str(), model) {
+        ("e0", Some(is_x)) => is_x,
+        ("e1", Some(is_x)) => !is_x,
+        _ => true,
+    };
+    prop_assert!(serves);
+    if !lease.is_last_resort() {
+        prop_assert_ne!(endpoint.state, "resting");
+    }
+    Ok(())
 }
 
 proptest! {
-    /// Whatever happens: an endpoint that rests, is full or is probed is picked only where the rules say so.
     #[test]
-    fn the_rules_hold(limits in prop::collection::vec(prop::option::of(1u32..3), 1..5), life in prop::collection::vec(event(), 1..80)) {
-        let name = |at: usize| format!("e{at}");
-        let seats = limits.iter().enumerate().map(|(at, &most)| seat(&name(at), at as u32 + 1, most));
-        let balancer = Balancer::new(seats.collect());
-        let ids: Vec<SeatId> = balancer.lock().seats.iter().map(|place| place.id).collect();
-        let mut known: Vec<Known> = limits.iter().map(|&most| Known { most, ..Known::default() }).collect();
-        let mut held: Vec<Held> = Vec::new();
+    fn the_rules_hold(check in any::<bool>(), life in prop::collection::vec(event(), 1..100)) {
+        let rules = Rules { check, failures: 2, ..RULES };
+        let balancer = with(fleet(&[true; 4]), rules);
+        let mut held: Vec<Lease<String>> = Vec::new();
         let mut now = 0;
         for event in life {
             match event {
                 Event::Time(seconds) => now += seconds,
-                Event::Answer(n) if n < held.len() => {
-                    let Held { lease, at, in_doubt, .. } = &mut held[n];
-                    lease.answered();
-                    if std::mem::take(in_doubt) && known[*at].probing {
-                        (known[*at].probing, known[*at].until) = (false, None);
-                    }
+                Event::Answer(n) if n < held.len() => drop(held[n].answered(at(now))),
+                Event::Succeed(n) if n < held.len() => drop(held.swap_remove(n).succeeded(at(now))),
+                Event::Fail(n, how, seconds) if n < held.len() => {
+                    held.swap_remove(n).failed(at(now), fault(penalty(how, seconds)));
                 }
-                Event::Rest(n, seconds) if n < held.len() => {
-                    let Held { lease, at, .. } = &held[n];
-                    lease.rest(self::at(now + seconds), "test");
-                    known[*at].until = known[*at].until.max(Some(now + seconds));
-                    known[*at].probing = false;
+                Event::Leave(n) if n < held.len() => {
+                    held.swap_remove(n).client_left(at(now), seconds_of(30), n % 2 == 0);
                 }
-                Event::End(n) if n < held.len() => {
-                    let Held { lease, at, probes, .. } = held.swap_remove(n);
-                    let is_probing = balancer.lock().seats[at].probe.is_some_and(|probe| lease.probe == Some(probe));
-                    prop_assert!(!is_probing || probes);
-                    drop(lease);
-                    known[at].in_flight -= 1;
-                    known[at].probing &= !is_probing;
+                Event::Limit(n, organization) if n < held.len() => {
+                    let window = LimitWindow { name: "5h", used: 0.99, warned: false, reset_in: None, forget_in: seconds_of(20) };
+                    held[n].note_limits(at(now), &LimitReading { organization: Some(organization), windows: &[window] });
                 }
-                Event::Request { session, first, patient, failures } => {
-                    let session = session.map(|session| session.to_string());
-                    let want = match &session {
-                        _ if first => Want::First,
-                        Some(session) => Want::Session(session),
-                        None => Want::Any,
-                    };
-                    let mut tried: Vec<usize> = Vec::new();
-                    for attempt in 0..=failures {
-                        let ids: Vec<SeatId> = tried.iter().map(|&at| ids[at]).collect();
-                        let left: Vec<usize> = (0..known.len()).filter(|at| !tried.contains(at) && (*at == 0 || !first)).collect();
-                        let any_available = left.iter().any(|&at| known[at].is_available(now));
-                        let next = balancer.snapshot(self::at(now)).next;
-                        match balancer.pick(self::at(now), want, &ids, patient) {
-                            Pick::Exhausted => prop_assert!(left.is_empty()),
-                            Pick::Wait => {
-                                prop_assert!(!left.is_empty() && !any_available);
-                                let a_verdict_is_near = left.iter().any(|&at| known[at].probing);
-                                prop_assert!(patient && a_verdict_is_near || left.iter().all(|&at| known[at].is_full()));
-                            }
-                            Pick::Go(lease) => {
-                                let at = (0..known.len()).find(|&at| *lease == name(at)).expect("a name of ours");
-                                prop_assert!(left.contains(&at), "an endpoint is tried once");
-                                prop_assert!(!known[at].is_full());
-                                prop_assert_eq!(known[at].is_available(now), any_available);
-                                prop_assert!(any_available || !patient || !left.iter().any(|&at| known[at].probing));
-                                if matches!(want, Want::Any) && attempt == 0 {
-                                    prop_assert_eq!(at, next, "the snapshot knew");
-                                }
-                                let in_doubt = known[at].until.is_some();
-                                let probes = in_doubt && any_available;
-                                known[at].probing |= probes;
-                                known[at].in_flight += 1;
-                                tried.push(at);
-                                held.push(Held { lease, at, in_doubt, probes });
-                                continue;
-                            }
+                Event::Check(passes) => {
+                    for check in balancer.due_checks(at(now)) {
+                        if passes {
+                            check.passed();
+                        } else {
+                            check.failed(at(now), SystemTime::UNIX_EPOCH, "check failed");
                         }
-                        break;
                     }
+                }
+                Event::Reload(enabled) => balancer.reconfigure(fleet(&enabled), rules),
+                Event::Request { conversation, model, first_only, failures } => {
+                    let name = model.map(|is_x| if is_x { "x" } else { "y" });
+                    let mut search = balancer.search(Want { conversation, model: name, first_only });
+                    let (mut tried, mut last_resorts) = (Vec::new(), 0);
+                    for attempt in 0..=failures {
+                        let before = balancer.snapshot(at(now));
+                        let Pick::Go(mut lease) = search.pick(at(now)) else {
+                            break;
+                        };
+                        is_right(&before, &lease, model, &tried)?;
+                        prop_assert!(!first_only || tried.is_empty());
+                        last_resorts += usize::from(lease.is_last_resort());
+                        prop_assert!(last_resorts <= 1);
+                        tried.push(lease.to_string());
+                        if attempt < failures {
+                            lease.failed(at(now), fault(penalty((attempt % 7) as u8, 5)));
+                        } else {
+                            held.push(lease);
+                        }
+                    }
+                    prop_assert_eq!(search.attempts(), tried.len());
                 }
                 _ => {}
             }
-            for (endpoint, known) in balancer.snapshot(self::at(now)).endpoints.iter().zip(&known) {
-                let rests = known.until.is_some_and(|until| until > now);
-                let state = if rests { "resting" } else if known.is_full() { "full" } else { "up" };
-                prop_assert_eq!((endpoint.state, endpoint.in_flight), (state, known.in_flight));
-                prop_assert_eq!(endpoint.resting.as_secs(), known.until.unwrap_or(0).saturating_sub(now));
-            }
+            let snapshot = balancer.snapshot(at(now));
+            let in_flight: u32 = snapshot.endpoints.iter().map(|endpoint| endpoint.in_flight).sum();
+            prop_assert_eq!(in_flight as usize, held.len());
+            prop_assert!(snapshot.endpoints.iter().all(|endpoint| endpoint.cooldown <= rules.max_cooldown));
+        }
+        drop(held);
+        let snapshot = balancer.snapshot(at(now));
+        prop_assert!(snapshot.endpoints.iter().all(|endpoint| endpoint.in_flight == 0));
+        prop_assert_eq!(balancer.lock().waiting, 0);
+        // Whatever came before: after an hour, with good checks, everybody may be asked again.
+        balancer.reconfigure(fleet(&[true; 4]), rules);
+        let end = now + 3601;
+        balancer.due_checks(at(end)).into_iter().for_each(|check| check.passed());
+        let mut search = balancer.search(Want::default());
+        for n in 0..4 {
+            let Pick::Go(lease) = search.pick(at(end)) else {
+                panic!("{n} of 4");
+            };
+            prop_assert!(!lease.is_last_resort());
         }
     }
 }

@@ -10,51 +10,62 @@ const LONG: Duration = Duration::from_secs(30);
 
 #[test]
 fn one_that_waits_wakes_when_there_is_room() {
-    let balancer = Balancer::new(vec![seat("a", 1, Some(1))]);
-    let served = AtomicUsize::new(0);
-    let start = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                for _ in 0..50 {
-                    let lease = loop {
-                        match balancer.pick(at(0), Want::Any, &[], true) {
-                            Pick::Go(lease) => break lease,
-                            _ => balancer.wait(LONG),
-                        }
-                    };
-                    assert_eq!(balancer.snapshot(at(0)).endpoints[0].in_flight, 1);
-                    served.fetch_add(1, Ordering::Relaxed);
-                    thread::yield_now();
-                    drop(lease);
-                }
-            });
-        }
-    });
-    assert_eq!(served.into_inner(), 400);
-    assert!(start.elapsed() < LONG, "nobody slept through a wake-up");
+    for model in [None, Some("x")] {
+        let balancer = with(vec![limited("a", 1)], RULES);
+        let served = AtomicUsize::new(0);
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let want = Want {
+                            model,
+                            ..Want::default()
+                        };
+                        let mut search = balancer.search(want);
+                        let lease = loop {
+                            match search.pick(at(0)) {
+                                Pick::Go(lease) => break lease,
+                                _ => search.wait(LONG),
+                            }
+                        };
+                        assert_eq!(balancer.snapshot(at(0)).endpoints[0].in_flight, 1);
+                        served.fetch_add(1, Ordering::Relaxed);
+                        thread::yield_now();
+                        drop(lease);
+                    }
+                });
+            }
+        });
+        assert_eq!(served.into_inner(), 400);
+        assert!(start.elapsed() < LONG, "nobody slept through a wake-up");
+        assert_eq!(balancer.lock().waiting, 0);
+    }
 }
 
 #[test]
 fn everybody_wakes_at_a_verdict() {
-    for how in ["answered", "rest", "dropped", "reconfigured"] {
+    for how in ["answered", "failed", "dropped", "reconfigured"] {
         let balancer = balancer("a");
         rest(&balancer, 0, "a", 10);
-        let mut probe = pick(&balancer, 10);
-        balancer.lock().missed = false;
+        let mut trial = pick(&balancer, 10);
         let start = Instant::now();
         thread::scope(|scope| {
             for _ in 0..3 {
-                scope.spawn(|| balancer.wait(LONG));
+                scope.spawn(|| {
+                    let mut search = balancer.search(Want::default());
+                    assert_eq!(told(&search.pick(at(10))), "wait");
+                    search.wait(LONG);
+                });
             }
-            while balancer.lock().waiters < 3 {
+            while balancer.lock().sleeping < 3 {
                 thread::yield_now();
             }
             match how {
-                "answered" => probe.answered(),
-                "rest" => probe.rest(at(20), "test"),
-                "dropped" => drop(probe),
-                _ => balancer.reconfigure(vec![seat("b", 1, None)]),
+                "answered" => assert!(trial.answered(at(10))),
+                "failed" => assert!(trial.failed(at(10), fault(Penalty::AtOnce)).is_some()),
+                "dropped" => drop(trial),
+                _ => balancer.reconfigure(members("b"), RULES),
             }
         });
         assert!(start.elapsed() < LONG, "{how}");
@@ -63,16 +74,63 @@ fn everybody_wakes_at_a_verdict() {
 
 #[test]
 fn what_is_freed_before_the_wait_is_not_missed() {
-    let balancer = Balancer::new(vec![seat("a", 1, Some(1))]);
-    balancer.lock().missed = false;
+    let balancer = with(vec![limited("a", 1)], RULES);
     let lease = pick(&balancer, 0);
-    assert_eq!(ask(&balancer, 0, Want::Any, &[], true), "wait");
+    let mut search = balancer.search(Want::default());
+    assert_eq!(told(&search.pick(at(0))), "wait");
     drop(lease);
     let start = Instant::now();
-    balancer.wait(LONG);
+    search.wait(LONG);
     assert!(start.elapsed() < LONG);
-    balancer.wait(Duration::from_millis(1));
-    assert_eq!(balancer.lock().waiters, 0);
+    let lease = search.pick(at(0)).go();
+    let mut other = balancer.search(Want::default());
+    assert_eq!(told(&other.pick(at(0))), "wait");
+    other.wait(Duration::from_millis(1));
+    drop(lease);
+    assert_eq!(balancer.lock().sleeping, 0);
+}
+
+#[test]
+fn those_who_wait_are_few_and_hold_nobody_else_up() {
+    let few = Rules {
+        max_waiting: 2,
+        ..RULES
+    };
+    let balancer = with(vec![limited("a", 1), member("b")], few);
+    let first = || balancer.search(FIRST);
+    let a = pick_named(&balancer, 0, "a");
+    let mut waiting = [first(), first()];
+    for search in &mut waiting {
+        for _ in 0..3 {
+            assert_eq!(told(&search.pick(at(0))), "wait", "it counts once");
+        }
+    }
+    assert_eq!(ask(&balancer, 0, FIRST), "too many");
+    assert_eq!(
+        ask(&balancer, 0, Want::default()),
+        "b",
+        "an idle one is never waited for"
+    );
+    let [one, mut other] = waiting;
+    drop(one);
+    assert_eq!(ask(&balancer, 0, FIRST), "wait", "one has gone");
+    drop(a);
+    assert_eq!(told(&other.pick(at(0))), "a");
+    assert_eq!(balancer.lock().waiting, 0);
+    drop(other);
+    assert_eq!(balancer.lock().waiting, 0);
+}
+
+#[test]
+fn where_too_many_wait_nobody_is_patient() {
+    let nobody = Rules {
+        max_waiting: 0,
+        ..RULES
+    };
+    let balancer = with(members("a"), nobody);
+    rest(&balancer, 0, "a", 10);
+    let _trial = pick(&balancer, 10);
+    assert_eq!(ask(&balancer, 10, Want::default()), "a!");
 }
 
 #[test]
@@ -83,25 +141,22 @@ fn two_at_the_same_moment_never_take_the_same_turn() {
             scope.spawn(|| (0..500).for_each(|_| drop(pick(&balancer, 0))));
         }
     });
-    assert!(
-        balancer
-            .snapshot(at(0))
-            .endpoints
-            .iter()
-            .all(|endpoint| endpoint.requests == 1000)
-    );
+    let endpoints = balancer.snapshot(at(0)).endpoints;
+    assert!(endpoints.iter().all(|endpoint| endpoint.requests == 1000));
 }
 
 #[test]
-fn after_a_rest_there_is_no_herd() {
+fn after_a_cooldown_there_is_no_herd() {
     let balancer = balancer("a");
-    for round in 1..20 {
-        rest(&balancer, round * 10 - 10, "a", round * 10);
-        let probes = AtomicUsize::new(0);
+    let mut now = 0;
+    for _ in 1..20 {
+        rest(&balancer, now, "a", now + 10);
+        now += left(&balancer, now) as u64 + 1;
+        let trials = AtomicUsize::new(0);
         let leases: Vec<Option<Lease<String>>> = thread::scope(|scope| {
             let ask = || {
-                let lease = balancer.pick(at(round * 10), Want::Any, &[], true).go();
-                probes.fetch_add(lease.iter().count(), Ordering::Relaxed);
+                let lease = balancer.search(Want::default()).pick(at(now)).go();
+                trials.fetch_add(lease.iter().count(), Ordering::Relaxed);
                 lease
             };
             let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
@@ -110,7 +165,41 @@ fn after_a_rest_there_is_no_herd() {
                 .map(|asking| asking.join().expect("no panic"))
                 .collect()
         });
-        assert_eq!(probes.into_inner(), 1);
+        assert_eq!(trials.into_inner(), 1);
         drop(leases);
     }
+}
+
+#[test]
+fn who_waits_for_another_endpoint_takes_nobodys_wake_up() {
+    let serving = |name: &'static str| Member {
+        serves: Some(Arc::new(move |model: &str| model == name)),
+        ..limited(name, 1)
+    };
+    let balancer = with(vec![serving("a"), serving("b")], RULES);
+    let lease = |model| balancer.search(for_model(model)).pick(at(0)).go();
+    let (a, b) = (lease("a"), lease("b"));
+    let wait_for = |model| {
+        let mut search = balancer.search(for_model(model));
+        while !matches!(search.pick(at(0)), Pick::Go(_)) {
+            search.wait(LONG);
+        }
+    };
+    let start = Instant::now();
+    thread::scope(|scope| {
+        // The first one that sleeps would be the one that is woken.
+        let for_b = scope.spawn(|| wait_for("b"));
+        while balancer.lock().sleeping < 1 {
+            thread::yield_now();
+        }
+        let for_a = scope.spawn(|| wait_for("a"));
+        while balancer.lock().sleeping < 2 {
+            thread::yield_now();
+        }
+        drop(a);
+        for_a.join().expect("no panic");
+        drop(b);
+        for_b.join().expect("no panic");
+    });
+    assert!(start.elapsed() < LONG);
 }

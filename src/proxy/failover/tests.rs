@@ -4,173 +4,226 @@ use proptest::prelude::*;
 
 use super::*;
 
-const RESTS: Rests = Rests {
-    cooldown: Duration::from_secs(10),
-    max_cooldown: Duration::from_secs(3600),
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+const MESSAGE: Sort = Sort {
+    may_cool_down: true,
+    is_safe: false,
+    model: Some("m"),
 };
 
-fn next(rest: Option<u64>, cause: &'static str) -> Verdict {
-    Verdict::Next {
-        rest: rest.map(Duration::from_secs),
-        cause,
-        mend: cause == "token refused",
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// An answer that asks for a wait of so many seconds.
+fn answer(status: u16, asked: Option<u64>) -> Signs {
+    Signs {
+        status,
+        told: asked.map(|asked| Told {
+            duration: seconds(asked),
+            whole_endpoint: false,
+        }),
+        is_api_error: true,
+        ..Signs::default()
     }
 }
 
-fn check(status: u16, retry_after: Option<&str>, expected: Verdict) {
-    let verdict = judge(
-        Outcome::Status(status, retry_after),
-        true,
-        RESTS,
-        SystemTime::UNIX_EPOCH,
+#[track_caller]
+fn check(outcome: Outcome, penalty: Penalty, cause: &str) {
+    let Verdict::Next(failure) = judge(&outcome, MESSAGE, NOW) else {
+        panic!("the next endpoint was to get it: {outcome:?}");
+    };
+    assert_eq!(
+        (failure.penalty, failure.cause),
+        (penalty, cause),
+        "{outcome:?}"
     );
-    assert_eq!(verdict, expected, "{status} {retry_after:?}");
+    let others = judge(
+        &outcome,
+        Sort {
+            may_cool_down: false,
+            ..MESSAGE
+        },
+        NOW,
+    );
+    let expected = Failure {
+        penalty: Penalty::None,
+        ..failure
+    };
+    assert_eq!(
+        others,
+        Verdict::Next(expected),
+        "only a message costs an endpoint"
+    );
 }
 
 #[test]
-fn verdicts() {
-    check(429, Some("7"), next(Some(7), "rate limited")); // The endpoint knows better than our default.
-    check(429, Some("0"), next(None, "rate limited"));
-    check(429, None, next(None, "rate limited"));
-    check(529, None, next(None, "overloaded"));
-    check(529, Some("3"), next(Some(3), "overloaded"));
-    check(401, Some("7"), next(Some(60), "token refused"));
-    check(403, None, next(Some(60), "token refused"));
-    check(404, Some("7"), next(None, "not found"));
-    check(503, Some("0"), next(None, "server error"));
-    check(
-        503,
-        Some("Thu, 01 Jan 1970 00:00:00 GMT"),
-        next(None, "server error"),
-    ); // It has passed.
-    check(503, Some("soon"), next(Some(10), "server error"));
-    check(503, Some("999999"), next(Some(3600), "server error"));
-    check(
-        429,
-        Some("99999999999999999999999999"),
-        next(Some(3600), "rate limited"),
+fn outcomes_without_an_answer() {
+    check(Outcome::Unreachable, Penalty::AtOnce, "unreachable");
+    check(Outcome::Broken, Penalty::Counted, "broken");
+    check(Outcome::NoFirstEvent, Penalty::None, "no first event");
+    check(Outcome::NoAnswer, Penalty::Counted, "no answer");
+}
+
+#[test]
+fn silence() {
+    let failure = Failure {
+        penalty: Penalty::AtOnce,
+        cause: "timeout",
+        look_at: None,
+        only_if_another_answers: false,
+    };
+    // It may be working on it, so nobody else gets it.
+    assert_eq!(
+        judge(&Outcome::TimedOut, MESSAGE, NOW),
+        Verdict::GiveUp(failure)
     );
-    check(400, Some("5"), Verdict::Deliver); // The client's mistake: the next endpoint would say the same.
-    check(302, None, Verdict::Deliver); // Passed on, not followed.
-    check(408, None, Verdict::Deliver);
-    check(501, None, Verdict::Deliver);
+    let get = Sort {
+        may_cool_down: false,
+        is_safe: true,
+        model: None,
+    };
+    let costs_nothing = Failure {
+        penalty: Penalty::None,
+        ..failure
+    };
+    assert_eq!(
+        judge(&Outcome::TimedOut, get, NOW),
+        Verdict::Next(costs_nothing)
+    );
+}
+
+#[test]
+fn answers() {
+    let check = |signs, penalty, cause| check(Outcome::Answer(signs), penalty, cause);
+    let limited = |after| Penalty::ModelRateLimited("m", seconds(after));
+    check(answer(429, Some(7)), limited(7), "rate limited"); // The endpoint knows better than our default.
+    check(answer(429, None), Penalty::None, "rate limited");
+    let mut whole = answer(429, Some(7));
+    whole.told = whole.told.map(|told| Told {
+        whole_endpoint: true,
+        ..told
+    });
+    check(whole, Penalty::RateLimited(seconds(7)), "rate limited");
+    check(answer(529, None), Penalty::None, "overloaded");
+    check(answer(529, Some(3)), Penalty::For(seconds(3)), "overloaded");
+    check(
+        answer(529, Some(3600)),
+        Penalty::For(seconds(60)),
+        "overloaded",
+    );
+    check(
+        answer(401, Some(7)),
+        Penalty::For(seconds(60)),
+        "token refused",
+    );
+    check(
+        answer(403, None),
+        Penalty::For(seconds(60)),
+        "request refused",
+    );
+    check(answer(404, Some(7)), Penalty::None, "not found");
+    let mut missing = answer(404, None);
+    missing.names_model = true;
+    check(missing, Penalty::ModelMissing("m"), "model missing");
+    let mut page = answer(404, None);
+    page.is_api_error = false;
+    check(page, Penalty::For(seconds(60)), "not the API");
+    for status in (500..=504).chain(520..=527).chain([530]) {
+        check(answer(status, None), Penalty::Counted, "server error");
+        check(
+            answer(status, Some(5)),
+            Penalty::For(seconds(5)),
+            "server error",
+        );
+    }
+}
+
+#[test]
+fn a_limit_without_a_model_is_the_whole_endpoints() {
+    let request = Sort {
+        model: None,
+        ..MESSAGE
+    };
+    let Verdict::Next(failure) = judge(&Outcome::Answer(answer(429, Some(7))), request, NOW) else {
+        panic!("the next endpoint was to get it");
+    };
+    assert_eq!(failure.penalty, Penalty::RateLimited(seconds(7)));
+}
+
+#[test]
+fn an_account_at_its_end() {
+    for (until, penalty) in [
+        (None, seconds(600)),
+        (Some(NOW + seconds(5000)), seconds(5000)),
+        (Some(NOW), seconds(600)), // A date that has passed says nothing about now.
+    ] {
+        let mut signs = answer(400, None);
+        signs.exhausted = Some(Exhausted {
+            cause: "credit balance is too low",
+            until,
+        });
+        check(
+            Outcome::Answer(signs),
+            Penalty::For(penalty),
+            "account at its end",
+        );
+    }
+}
+
+#[test]
+fn what_the_operator_must_mend() {
+    let needs_operator = |outcome| match judge(&outcome, MESSAGE, NOW) {
+        Verdict::Next(failure) => failure.look_at.is_some(),
+        other => panic!("{other:?}"),
+    };
+    for status in [429, 529, 500, 403] {
+        assert!(!needs_operator(Outcome::Answer(answer(status, None))));
+    }
+    assert!(needs_operator(Outcome::Answer(answer(401, None))));
+    assert!(needs_operator(Outcome::NoAnswer));
+    assert!(!needs_operator(Outcome::Broken));
 }
 
 #[test]
 fn every_status_has_its_row() {
-    let server_errors = [
-        500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530,
+    for status in 100..=999 {
+        let goes_on =
+            judge(&Outcome::Answer(answer(status, None)), MESSAGE, NOW) != Verdict::Deliver;
+        let expected = matches!(status, 401 | 403 | 404 | 429 | 500..=504 | 520..=527 | 529 | 530);
+        assert_eq!(goes_on, expected, "{status}");
+    }
+}
+
+#[test]
+fn ranks() {
+    let rank_of = |status| rank(&answer(status, None));
+    let mut broke = answer(400, None);
+    broke.exhausted = Some(Exhausted {
+        cause: "credit balance is too low",
+        until: None,
+    });
+    let best_first = [
+        rank_of(429),
+        rank_of(500),
+        rank(&broke),
+        rank_of(404),
+        rank_of(403),
+        rank_of(401),
     ];
-    for status in 100..1000 {
-        match status {
-            401 | 403 | 404 | 429 | 529 => {}
-            _ if server_errors.contains(&status) => {
-                check(status, None, next(Some(10), "server error"));
-                check(status, Some("2"), next(Some(2), "server error"));
-            }
-            _ => check(status, Some("2"), Verdict::Deliver),
-        }
-    }
-}
-
-#[test]
-fn what_gives_no_status() {
-    let judge = |outcome| judge(outcome, true, RESTS, SystemTime::UNIX_EPOCH);
-    assert_eq!(judge(Outcome::Unreachable), next(Some(10), "unreachable"));
-    assert_eq!(judge(Outcome::NoFirstEvent), next(None, "no first event"));
-}
-
-#[test]
-fn some_requests_never_make_an_endpoint_rest() {
-    for outcome in [
-        Outcome::Status(500, None),
-        Outcome::Status(401, None),
-        Outcome::Unreachable,
-    ] {
-        let Verdict::Next { rest, .. } = judge(outcome, false, RESTS, SystemTime::UNIX_EPOCH)
-        else {
-            panic!("{outcome:?} goes to the next endpoint")
-        };
-        assert_eq!(rest, None, "{outcome:?}");
-    }
-}
-
-#[test]
-fn no_cooldown_is_no_rest_and_no_rest_is_longer_than_the_longest() {
-    let none = Rests {
-        cooldown: Duration::ZERO,
-        max_cooldown: Duration::from_secs(5),
-    };
-    let judge = |outcome| judge(outcome, true, none, SystemTime::UNIX_EPOCH);
-    assert_eq!(judge(Outcome::Unreachable), next(None, "unreachable"));
-    assert_eq!(
-        judge(Outcome::Status(403, None)),
-        next(Some(5), "token refused")
-    );
-}
-
-#[test]
-fn retry_after_in_both_forms() {
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
-    let check = |text: &str, expected: Option<u64>| {
-        assert_eq!(
-            parse_retry_after(text, now),
-            expected.map(Duration::from_secs),
-            "{text:?}"
-        );
-    };
-    check("120", Some(120));
-    check(" 1 ", Some(1));
-    check("007", Some(7));
-    check("0", Some(0));
-    check("Sun, 06 Nov 1994 08:50:37 GMT", Some(60));
-    check("Sunday, 06-Nov-94 08:50:37 GMT", Some(60));
-    check("Sun Nov  6 08:50:37 1994", Some(60));
-    check("Sun, 06 Nov 1994 08:00:00 GMT", Some(0));
-    for garbage in [
-        "", " ", "-1", "+1", "1e9", "1_000", "0x10", "1,5", "1.2.3", ".5", "inf", "NaN", "soon",
-        "5 s", "\u{663}",
-    ] {
-        check(garbage, None);
-    }
-    assert_eq!(
-        parse_retry_after("0.25", now),
-        Some(Duration::from_millis(250))
-    );
-    assert_eq!(
-        parse_retry_after(&"9".repeat(1000), now),
-        Some(Duration::MAX)
-    );
-}
-
-#[test]
-fn the_most_telling_answer() {
-    let mut statuses = [401, 404, 503, 403, 429];
-    statuses.sort_by_key(|&status| std::cmp::Reverse(rank(status)));
-    assert_eq!(statuses, [429, 503, 404, 403, 401]);
+    assert!(best_first.is_sorted_by(|a, b| a > b), "{best_first:?}");
+    assert_eq!(rank_of(529), rank_of(500));
 }
 
 proptest! {
-    /// No text and no clock makes it panic, and no rest is longer than the longest or zero.
     #[test]
-    fn any_retry_after(
-        text in prop_oneof![".*", "[0-9.]{0,400}", "[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"],
-        seconds in 0u64..1 << 40,
-    ) {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        for status in [429, 503, 529] {
-            match judge(Outcome::Status(status, Some(&text)), true, RESTS, now) {
-                Verdict::Next { rest: Some(rest), .. } => prop_assert!(!rest.is_zero() && rest <= RESTS.max_cooldown),
-                Verdict::Next { rest: None, .. } => {}
-                Verdict::Deliver => prop_assert!(false, "{} goes on", status),
-            }
+    fn a_failure_costs_nothing_where_it_may_not(status in 100_u16..1000, asked: Option<u64>) {
+        let request = Sort { may_cool_down: false, ..MESSAGE };
+        match judge(&Outcome::Answer(answer(status, asked)), request, NOW) {
+            Verdict::Next(failure) => prop_assert_eq!(failure.penalty, Penalty::None),
+            Verdict::Deliver => {}
+            Verdict::GiveUp(_) => prop_assert!(false, "there was an answer"),
         }
-    }
-
-    #[test]
-    fn any_date(ahead in 0u64..1 << 32, seconds in 0u64..1 << 32) {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let date = httpdate::fmt_http_date(now + Duration::from_secs(ahead));
-        prop_assert_eq!(parse_retry_after(&date, now), Some(Duration::from_secs(ahead)));
     }
 }

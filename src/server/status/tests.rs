@@ -7,16 +7,23 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use serde_json::Value;
 use std::time::UNIX_EPOCH;
 
-fn endpoint(name: &str, state: &'static str, resting: f64) -> EndpointState {
+fn endpoint(name: &str, state: &'static str, cooldown: f64) -> EndpointState {
     EndpointState {
         name: name.to_owned(),
         base_url: format!("https://{name}.example/api/"),
         state,
-        resting: Duration::from_secs_f64(resting),
+        tier: 1,
+        enabled: true,
+        cooldown: Duration::from_secs_f64(cooldown),
+        last_error: (state == "resting").then_some(crate::balancer::LastError {
+            at: UNIX_EPOCH + Duration::from_millis(1_704_067_199_000),
+            cause: "rate limited",
+        }),
         cause: (state == "resting").then_some("rate limited"),
         in_flight: 2,
         requests: 7,
         failures: 1,
+        ..EndpointState::default()
     }
 }
 
@@ -26,7 +33,8 @@ fn view(metrics: &Arc<Metrics>, begun: Instant) -> View<'_> {
         snapshot: Snapshot {
             endpoints: vec![endpoint("one", "up", 0.0), endpoint("two", "resting", 1.2)],
             next: 1,
-            all_rest: false,
+            none_well: false,
+            some_unwell: true,
         },
         load: Load {
             in_flight: 3,
@@ -52,17 +60,18 @@ fn health_has_the_contracts_shape() {
     let answer = health(&view(&metrics, begun), true);
     let expected = format!(
         concat!(
-            r#"{{"status":"healthy","timestamp":"2024-01-01T00:00:00.000Z","version":"{}","uptimeSeconds":12,"#,
+            r#"{{"status":"degraded","timestamp":"2024-01-01T00:00:00.000Z","version":"{}","uptimeSeconds":12,"#,
             r#""endpoints":[{{"index":1,"name":"one","baseURL":"https://one.example/api/","hasToken":true,"#,
-            r#""state":"up","restingSeconds":0,"inFlight":2,"requests":7,"failures":1}},"#,
+            r#""tier":1,"state":"up","restingSeconds":0,"inFlight":2,"requests":7,"failures":1}},"#,
             r#"{{"index":2,"name":"two","baseURL":"https://two.example/api/","hasToken":true,"#,
-            r#""state":"resting","restingSeconds":2,"inFlight":2,"requests":7,"failures":1}}],"#,
+            r#""tier":1,"state":"resting","restingSeconds":2,"inFlight":2,"requests":7,"failures":1,"#,
+            r#""lastError":{{"at":"2023-12-31T23:59:59.000Z","cause":"rate limited"}}}}],"#,
             r#""currentEndpoint":2,"inFlight":3,"queued":4,"workers":6}}"#
         ),
         VERSION
     );
     assert_eq!(String::from_utf8_lossy(answer.body()), expected);
-    let short = json!({ "status": "healthy", "timestamp": "2024-01-01T00:00:00.000Z" });
+    let short = json!({ "status": "degraded", "timestamp": "2024-01-01T00:00:00.000Z" });
     assert_eq!(read(&health(&view(&metrics, begun), false)), short);
 }
 
@@ -70,17 +79,19 @@ fn health_has_the_contracts_shape() {
 fn status_words() {
     let begun = Instant::now();
     let metrics = Metrics::new(begun, UNIX_EPOCH);
-    let check = |all_rest: bool, draining: bool, expected: &str| {
+    let check = |none_well: bool, some_unwell: bool, draining: bool, expected: &str| {
         let mut view = view(&metrics, begun);
-        view.snapshot.all_rest = all_rest;
+        view.snapshot.none_well = none_well;
+        view.snapshot.some_unwell = some_unwell;
         view.load.draining = draining;
         assert_eq!(read(&health(&view, false))["status"], expected);
         assert_eq!(read(&health(&view, true))["status"], expected);
     };
-    check(false, false, "healthy");
-    check(true, false, "degraded");
-    check(false, true, "draining");
-    check(true, true, "draining");
+    check(false, false, false, "healthy");
+    check(false, true, false, "degraded");
+    check(true, true, false, "failing");
+    check(false, false, true, "draining");
+    check(true, true, true, "draining");
 }
 
 #[test]

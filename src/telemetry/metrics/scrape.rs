@@ -157,7 +157,7 @@ fn endpoints(out: &mut Exposition, snapshot: &Snapshot) {
     for endpoint in &snapshot.endpoints {
         family.number(
             &[("endpoint", &endpoint.name)],
-            endpoint.resting.as_secs_f64(),
+            endpoint.cooldown.as_secs_f64(),
         );
     }
 }

@@ -8,6 +8,7 @@
 //! - `config`: `endpoints.json`.
 //! - `retry_after`: the header of that name.
 //! - `events`: an event stream as it passes.
+//! - `body`: a request's body, for its model, its conversation and its files.
 
 /// Its files say `crate::config` and the like, which the line behind it makes true.
 #[allow(
@@ -27,16 +28,13 @@ mod product {
         pub mod head;
         pub mod refusal;
     }
-
-    pub mod proxy {
-        pub mod failover;
-    }
 }
-use product::{api, config, downstream, proxy, upstream};
+use product::{api, config, downstream, upstream};
 
 mod targets;
 
 pub use targets::answer::answer;
+pub use targets::body::body;
 pub use targets::config::config;
 pub use targets::events::events;
 pub use targets::request::request;

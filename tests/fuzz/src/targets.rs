@@ -1,4 +1,5 @@
 pub mod answer;
+pub mod body;
 pub mod config;
 pub mod events;
 pub mod request;

@@ -6,16 +6,15 @@ use crate::balancer::EndpointState;
 use crate::telemetry::metrics::record;
 use std::time::{Duration, Instant};
 
-fn seat(name: &str) -> EndpointState {
+fn endpoint(name: &str) -> EndpointState {
     EndpointState {
         name: name.to_owned(),
         base_url: format!("http://{name}/"),
         state: "up",
-        resting: Duration::ZERO,
-        cause: None,
         in_flight: 2,
         requests: 5,
         failures: 1,
+        ..EndpointState::default()
     }
 }
 
@@ -40,7 +39,7 @@ fn the_text_has_what_was_counted() {
     );
     one.ended(now, Ended::Status(429), None, true);
     one.ended(now, Ended::ClientGone, None, false);
-    one.rested("rate limited");
+    one.cooled_down("rate limited");
     one.used(Usage {
         input: 10,
         output: 20,
@@ -64,12 +63,13 @@ fn the_text_has_what_was_counted() {
     metrics.reloaded(false);
     metrics.reloaded(false);
     let mut snapshot = Snapshot {
-        endpoints: vec![seat("one"), seat("q\"\\")],
+        endpoints: vec![endpoint("one"), endpoint("q\"\\")],
         next: 0,
-        all_rest: false,
+        none_well: false,
+        some_unwell: false,
     };
     snapshot.endpoints[1].state = "resting";
-    snapshot.endpoints[1].resting = Duration::from_millis(1500);
+    snapshot.endpoints[1].cooldown = Duration::from_millis(1500);
     let load = Load {
         in_flight: 3,
         queued: 2,
@@ -118,9 +118,10 @@ fn the_text_has_what_was_counted() {
 
     // One that was taken away by a reload.
     let gone = Snapshot {
-        endpoints: vec![seat("two")],
+        endpoints: vec![endpoint("two")],
         next: 0,
-        all_rest: false,
+        none_well: false,
+        some_unwell: false,
     };
     assert!(!metrics.text(&gone, load).contains("\"one\""));
 }

@@ -1,4 +1,4 @@
-//! How long an endpoint rests, who may wake it, and who may not.
+//! How long an endpoint is on cooldown, how it comes back, and how not.
 
 use std::thread;
 
@@ -10,18 +10,18 @@ fn sick_and_well(
     replies: impl IntoIterator<Item = Reply>,
 ) -> (Upstream, Upstream, Balancer) {
     let (sick, well) = (Upstream::script(replies), Upstream::always(ok("well")));
-    let balancer = setup(balance(&[&sick, &well])).start();
+    let balancer = setup(balance(&[&sick, &well]).set("failures", 1)).start();
     (sick, well, balancer)
 }
 
-fn resting(balancer: &Balancer, index: usize) -> f64 {
+fn cooldown(balancer: &Balancer, index: usize) -> f64 {
     balancer.endpoint(index)["restingSeconds"]
         .as_f64()
         .expect("a number")
 }
 
 #[test]
-fn a_rate_limited_endpoint_rests() {
+fn a_rate_limited_endpoint_is_not_asked() {
     let busy = Upstream::script([status(429).header("retry-after", "60")]);
     let idle = Upstream::script([ok("one"), ok("two"), ok("three")]);
     let balancer = balance(&[&busy, &idle]).start();
@@ -32,7 +32,7 @@ fn a_rate_limited_endpoint_rests() {
 }
 
 #[test]
-fn no_rest_is_longer_than_max_cooldown_seconds() {
+fn no_cooldown_is_longer_than_max_cooldown_seconds() {
     for reply in [
         status(429).header("retry-after", "5000"),
         status(429).header("retry-after", "99999999999999999999"),
@@ -47,15 +47,15 @@ fn no_rest_is_longer_than_max_cooldown_seconds() {
         balancer.ask();
         assert_eq!(balancer.state(0), "resting");
         assert!(
-            (3.0..=5.0).contains(&resting(&balancer, 0)),
+            (3.0..=5.0).contains(&cooldown(&balancer, 0)),
             "{}",
-            resting(&balancer, 0)
+            cooldown(&balancer, 0)
         );
     }
 }
 
 #[test]
-fn no_cooldown_means_no_rest() {
+fn cooldown_seconds_may_be_zero() {
     let (sick, _well, balancer) =
         sick_and_well(|s| s.set("cooldownSeconds", 0), [status(500), status(500)]);
     balancer.ask();
@@ -65,7 +65,7 @@ fn no_cooldown_means_no_rest() {
 }
 
 #[test]
-fn a_shorter_later_verdict_never_cuts_a_longer_rest_short() {
+fn a_shorter_later_verdict_never_cuts_a_longer_cooldown_short() {
     let sick = Upstream::by_hand();
     let well = Upstream::always(ok("well"));
     let balancer = balance(&[&sick, &well]).set("affinity", "off").start();
@@ -86,12 +86,12 @@ fn a_shorter_later_verdict_never_cuts_a_longer_rest_short() {
     for ((call, verdict), client) in calls.into_iter().zip(verdicts).zip(&mut clients) {
         call.answer(verdict);
         assert_eq!(client.answer().text(), "well");
-        assert!(resting(&balancer, 0) > 450.0, "{}", resting(&balancer, 0));
+        assert!(cooldown(&balancer, 0) > 450.0, "{}", cooldown(&balancer, 0));
     }
 }
 
 #[test]
-fn requests_that_cost_nothing_never_make_an_endpoint_rest() {
+fn only_a_message_puts_an_endpoint_on_cooldown() {
     for request in [
         Request::new("POST", "/v1/messages/count_tokens").body("{}"),
         Request::new("POST", "/v1/messages/count_tokens?beta=true").body("{}"),
@@ -125,32 +125,32 @@ fn requests_that_cost_nothing_never_make_an_endpoint_rest() {
 }
 
 #[test]
-fn resting_endpoints_come_last_in_turn_rather_than_not_at_all() {
+fn an_endpoint_on_cooldown_is_asked_rather_than_nobody() {
     let ups: Vec<Upstream> = (0..2).map(|_| Upstream::script([status(500)])).collect();
-    let balancer = balance(&[&ups[0], &ups[1]]).start();
+    let balancer = balance(&[&ups[0], &ups[1]]).set("failures", 1).start();
     assert_eq!(balancer.ask().status, 500);
-    assert_eq!(balancer.health()["status"], "degraded");
+    assert_eq!(balancer.health()["status"], "failing");
     let served = balancer.ask();
     assert_eq!(served.status, 200, "the real answer of a real endpoint");
 }
 
 #[test]
-fn a_resting_endpoint_is_tried_after_the_others_have_failed() {
-    let resting = Upstream::script([status(500), ok("after all")]);
+fn an_endpoint_on_cooldown_is_asked_after_the_others_have_failed() {
+    let cooling = Upstream::script([status(401), ok("after all")]);
     let well = Upstream::script([ok("well"), status(529)]);
-    let balancer = balance(&[&resting, &well]).start();
+    let balancer = balance(&[&cooling, &well]).start();
     assert_eq!(balancer.ask().text(), "well");
     let answer = balancer.ask();
     assert_eq!((answer.text(), answer.served_by()), ("after all", "one"));
 }
 
 #[test]
-fn when_a_rest_is_over_one_request_tries_the_endpoint() {
+fn when_a_cooldown_is_over_one_request_tries_the_endpoint() {
     let (sick, well, balancer) =
         sick_and_well(|s| s.set("cooldownSeconds", 0.2), [status(500), by_hand()]);
     sick.henceforth(by_hand());
     balancer.ask();
-    eventually("the rest ends", || {
+    eventually("the cooldown ends", || {
         (balancer.state(0) != "resting").then_some(())
     });
     let (mut probing, probe, _) = balancer.reach(&sick);
@@ -171,13 +171,13 @@ fn when_a_rest_is_over_one_request_tries_the_endpoint() {
 }
 
 #[test]
-fn a_probe_that_fails_makes_it_rest_again() {
+fn a_trial_that_fails_puts_it_on_cooldown_again() {
     let (sick, _well, balancer) = sick_and_well(
         |s| s.set("cooldownSeconds", 0.3),
         [status(500), status(502), ok("cured")],
     );
     balancer.ask();
-    eventually("the probe fails", || {
+    eventually("the trial fails", || {
         assert_eq!(balancer.ask().text(), "well");
         (sick.count() == 2).then_some(())
     });
@@ -188,11 +188,11 @@ fn a_probe_that_fails_makes_it_rest_again() {
 }
 
 #[test]
-fn a_probe_whose_client_leaves_gives_the_probe_back() {
+fn a_trial_whose_client_leaves_is_the_next_requests() {
     let (sick, _well, balancer) =
         sick_and_well(|s| s.set("cooldownSeconds", 0.1), [status(500), by_hand()]);
     balancer.ask();
-    eventually("the rest ends", || {
+    eventually("the cooldown ends", || {
         (balancer.state(0) != "resting").then_some(())
     });
     let (client, mut call, _) = balancer.reach(&sick);
@@ -202,16 +202,19 @@ fn a_probe_whose_client_leaves_gives_the_probe_back() {
     let texts: Vec<String> = (0..2).map(|_| balancer.ask().text().to_owned()).collect();
     assert!(
         texts.contains(&"{}".to_owned()),
-        "the next request probes: {texts:?}"
+        "the next request tries: {texts:?}"
     );
 }
 
 #[test]
-fn there_is_no_herd_after_a_rest() {
+fn there_is_no_herd_after_a_cooldown() {
     let only = Upstream::script([status(500)]);
-    let balancer = balance(&[&only]).set("cooldownSeconds", 0.3).start();
+    let balancer = balance(&[&only])
+        .set("cooldownSeconds", 0.3)
+        .set("failures", 1)
+        .start();
     assert_eq!(balancer.ask().status, 500);
-    eventually("the rest ends", || {
+    eventually("the cooldown ends", || {
         (balancer.state(0) == "up").then_some(())
     });
     only.henceforth(by_hand());
@@ -223,7 +226,7 @@ fn there_is_no_herd_after_a_rest() {
         eventually("all have a worker", || {
             (balancer.health()["inFlight"] == 20).then_some(())
         });
-        assert_eq!(only.count(), 2, "one probe, not twenty");
+        assert_eq!(only.count(), 2, "one trial, not twenty");
         only.henceforth(ok("{}"));
         probe.answer(ok("{}"));
         assert!(

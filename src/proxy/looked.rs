@@ -1,0 +1,104 @@
+//! An answer's body whose beginning can be looked at before anybody has decided what becomes of it.
+
+use std::io;
+use std::time::Instant;
+
+use crate::upstream::Body;
+
+/// Bytes that are made room for at a time.
+const PIECE: usize = 8 << 10;
+
+/// A body, and what was read of it ahead of its reader.
+pub struct Looked {
+    body: Body,
+    ahead: Vec<u8>,
+    /// Bytes of `ahead` that its reader has.
+    taken: usize,
+    /// How the body went on behind `ahead`, where that is known: its end, or why it broke.
+    ending: Option<io::Result<()>>,
+}
+
+impl Looked {
+    pub fn new(body: Body) -> Looked {
+        Looked {
+            body,
+            ahead: Vec::new(),
+            taken: 0,
+            ending: None,
+        }
+    }
+
+    /// What comes first: one piece, or less than that where the body ends, breaks, or is silent until `deadline`.
+    pub fn first(&mut self, most: usize, deadline: Instant) -> &[u8] {
+        self.ahead(most, deadline);
+        &self.ahead
+    }
+
+    /// The beginning: `most` bytes, or all that come before the body ends, breaks, or `deadline`.
+    pub fn beginning(&mut self, most: usize, deadline: Instant) -> &[u8] {
+        while self.ahead(most, deadline) {}
+        &self.ahead
+    }
+
+    /// The body is empty, and has ended as announced.
+    pub fn is_empty(&self) -> bool {
+        self.ahead.is_empty() && matches!(self.ending, Some(Ok(())))
+    }
+
+    /// See [`Body::read`].
+    pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.take(buf) {
+            Some(taken) => taken,
+            None => self.body.read(buf),
+        }
+    }
+
+    /// The body, for a reader that nobody has looked ahead of.
+    pub fn into_body(self) -> Body {
+        debug_assert!(self.ahead.is_empty() && self.ending.is_none());
+        self.body
+    }
+
+    /// Reads one piece ahead. False where there is no more to look at.
+    fn ahead(&mut self, most: usize, deadline: Instant) -> bool {
+        let filled = self.ahead.len();
+        if filled >= most || self.ending.is_some() {
+            return false;
+        }
+        self.ahead.resize(most.min(filled + PIECE), 0);
+        let more = self.body.read_by(deadline, &mut self.ahead[filled..]);
+        self.ahead
+            .truncate(filled + more.as_ref().map_or(0, |more| *more));
+        match more {
+            Ok(1..) => true,
+            Ok(_) => {
+                self.ending = Some(Ok(()));
+                false
+            }
+            // Who reads on waits for it: the time was up for looking only.
+            Err(err) if err.kind() == io::ErrorKind::TimedOut => false,
+            Err(err) => {
+                self.ending = Some(Err(err));
+                false
+            }
+        }
+    }
+
+    /// What was read ahead, and then how it ended; `None` once the reader has all of that.
+    fn take(&mut self, buf: &mut [u8]) -> Option<io::Result<usize>> {
+        if self.taken < self.ahead.len() {
+            let left = &self.ahead[self.taken..];
+            let more = left.len().min(buf.len());
+            buf[..more].copy_from_slice(&left[..more]);
+            self.taken += more;
+            return Some(Ok(more));
+        }
+        match self.ending.take()? {
+            Ok(()) => {
+                self.ending = Some(Ok(()));
+                Some(Ok(0))
+            }
+            Err(err) => Some(Err(err)),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! One attempt's run: the request is sent to the endpoint, and its outcome says what the next step is.
+
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{StatusCode, header};
+
+use super::attempt::Attempt;
+use super::delivery::{Delivery, Failed, FailedAnswer, Parts, Suspect};
+use super::failover::{self, Failure, Outcome, Signs, Verdict};
+use super::looked::Looked;
+use super::relay;
+use super::stream::{Beginning, EventStream};
+use super::subject::Subject;
+use crate::api::{account, error_body, rate_limits};
+use crate::balancer::Penalty;
+use crate::downstream::Exchange;
+use crate::telemetry::metrics::Ended;
+use crate::upstream::{self, Answer, Outgoing, Reason, Upstream};
+
+/// How much of an answer that sends us on is read for the client, in bytes, and how long we wait for it. It is an
+/// error's body: some hundred bytes, that come with the head. Read to its end, it leaves the endpoint's connection free for others.
+const KEPT_BODY: usize = 64 << 10;
+const KEPT_BODY_TIME: Duration = Duration::from_secs(2);
+/// How often, and how long apart, an attempt is made again for which this machine had no descriptor or thread left.
+const EXHAUSTED_TRIES: u32 = 40;
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// What follows from an attempt.
+pub enum Step {
+    Deliver(Box<Delivery>),
+    /// The next endpoint gets the request.
+    TryNext(Box<Failed>),
+}
+
+impl Step {
+    fn deliver(delivery: Delivery) -> Step {
+        Step::Deliver(Box::new(delivery))
+    }
+}
+
+/// Runs one attempt.
+pub fn run(call: &Outgoing, subject: &Subject, mut attempt: Attempt, exchange: &Exchange) -> Step {
+    let body = subject.body_for(attempt.target().models.as_ref());
+    let call = Outgoing {
+        body: &body,
+        ..*call
+    };
+    let answer = match send(&call, &attempt.target().upstream, exchange) {
+        Ok(answer) => answer,
+        Err(err) => return unanswered(err, subject, attempt, exchange),
+    };
+    attempt.heard(&answer.headers);
+    judge(answer, subject, attempt, exchange)
+}
+
+/// What an answer leads to.
+fn judge(answer: Answer, subject: &Subject, mut attempt: Attempt, exchange: &Exchange) -> Step {
+    let first_event_by = answer.first_event_by;
+    let parts = Parts {
+        status: answer.status,
+        headers: answer.headers,
+        length: answer.length,
+    };
+    let mut body = Looked::new(answer.body);
+    if parts.status.is_success() && relay::is_event_stream(&parts.headers) {
+        return begin_stream(parts, body, first_event_by, subject, attempt, exchange);
+    }
+    let outcome = if is_no_answer(&parts, &mut body, subject, first_event_by) {
+        Outcome::NoAnswer
+    } else {
+        Outcome::Answer(signs(&parts, &mut body, subject))
+    };
+    let verdict = failover::judge(&outcome, subject.sort(&outcome), SystemTime::now());
+    let Verdict::Next(failure) = verdict else {
+        attempt.answered();
+        return Step::deliver(Delivery::Answer(parts, body, attempt));
+    };
+    let reason = told(&parts, &outcome, &mut body, &attempt);
+    let ended = match outcome {
+        Outcome::NoAnswer => Ended::Broken,
+        _ => Ended::Status(parts.status.as_u16()),
+    };
+    attempt.failed(&failure, ended, &reason, &exchange.admission.request_id);
+    // Where nobody else can be asked it goes out as it comes; but a refused token is not the client's.
+    let is_last = !subject.has_choice && parts.status != StatusCode::UNAUTHORIZED;
+    if is_last || !exchange.admission.config.failover {
+        return Step::deliver(Delivery::Answer(parts, body, attempt));
+    }
+    let suspect = failed_suspect(&failure, &attempt);
+    let signs = match outcome {
+        Outcome::Answer(signs) => Some(signs),
+        _ => None,
+    };
+    let answer = signs.map(|signs| {
+        let deadline = Instant::now() + KEPT_BODY_TIME;
+        FailedAnswer {
+            parts,
+            body: body.beginning(KEPT_BODY, deadline).to_vec(),
+            endpoint: attempt.name().to_owned(),
+            signs,
+        }
+    });
+    Step::TryNext(Box::new(Failed {
+        reason: format!("{}: {reason}", attempt.name()),
+        answer,
+        suspect,
+    }))
+}
+
+/// Sends, again and again while this machine cannot: no endpoint's fault, and it passes.
+fn send(
+    call: &Outgoing,
+    upstream: &Upstream,
+    exchange: &Exchange,
+) -> Result<Answer, upstream::Error> {
+    let mut tries = 1;
+    loop {
+        match upstream.send(call, &exchange.abort) {
+            Err(upstream::Error::Exhausted(err)) if tries < EXHAUSTED_TRIES => {
+                log::debug!("an attempt waits: {err}");
+                exchange.connection.ask_for_room();
+                thread::sleep(EXHAUSTED_PAUSE);
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// What follows where no answer came.
+fn unanswered(
+    err: upstream::Error,
+    subject: &Subject,
+    attempt: Attempt,
+    exchange: &Exchange,
+) -> Step {
+    match err {
+        upstream::Error::Aborted => Step::deliver(aborted(exchange)),
+        upstream::Error::TimedOut => {
+            let reason = "no answer within responseSeconds";
+            failed(Outcome::TimedOut, reason, subject, attempt, exchange)
+        }
+        upstream::Error::Unsendable(why) => {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            Step::deliver(Delivery::error(status, why))
+        }
+        upstream::Error::Unreachable(why) => {
+            failed(Outcome::Unreachable, &why, subject, attempt, exchange)
+        }
+        upstream::Error::Broken(why) => failed(Outcome::Broken, &why, subject, attempt, exchange),
+        upstream::Error::Exhausted(err) => {
+            log::error!("no connection to an endpoint can be made on this machine: {err}");
+            let message = "this machine has no descriptor or thread left; try again";
+            Step::deliver(Delivery::error(StatusCode::SERVICE_UNAVAILABLE, message))
+        }
+    }
+}
+
+/// An attempt without an answer that could be passed on.
+fn failed(
+    outcome: Outcome,
+    reason: &str,
+    subject: &Subject,
+    mut attempt: Attempt,
+    exchange: &Exchange,
+) -> Step {
+    let ended = match outcome {
+        Outcome::TimedOut => Ended::Timeout,
+        Outcome::Unreachable => Ended::Unreachable,
+        _ => Ended::Broken,
+    };
+    let request_id = &exchange.admission.request_id;
+    match failover::judge(&outcome, subject.sort(&outcome), SystemTime::now()) {
+        Verdict::GiveUp(failure) => {
+            attempt.failed(&failure, ended, reason, request_id);
+            let message = format!(
+                "{} gave no answer within responseSeconds; it may be working on the request",
+                attempt.name()
+            );
+            Step::deliver(Delivery::error(StatusCode::REQUEST_TIMEOUT, message))
+        }
+        Verdict::Next(failure) => {
+            attempt.failed(&failure, ended, reason, request_id);
+            Step::TryNext(Box::new(Failed {
+                reason: format!("{}: {reason}", attempt.name()),
+                answer: None,
+                suspect: None,
+            }))
+        }
+        Verdict::Deliver => unreachable!("there is nothing to deliver"),
+    }
+}
+
+/// The gate: a stream is the client's only when its first event is here.
+fn begin_stream(
+    parts: Parts,
+    body: Looked,
+    first_event_by: Instant,
+    subject: &Subject,
+    mut attempt: Attempt,
+    exchange: &Exchange,
+) -> Step {
+    let mut stream = EventStream::new(body.into_body(), relay::is_encoded(&parts.headers));
+    let beginning = stream.begin(first_event_by);
+    let deliver = match &beginning {
+        Beginning::Event => true,
+        Beginning::Error(_) => !exchange.admission.config.failover,
+        Beginning::TimedOut | Beginning::Broken(_) => false,
+    };
+    if deliver {
+        attempt.answered();
+        return Step::deliver(Delivery::Stream(parts, stream, attempt));
+    }
+    if exchange.abort.is_aborted() {
+        return Step::deliver(aborted(exchange));
+    }
+    let (outcome, reason) = match beginning {
+        Beginning::TimedOut => (
+            Outcome::TimedOut,
+            "no first event within responseSeconds".into(),
+        ),
+        Beginning::Error(data) => {
+            let data = attempt.target().upstream.quote(&data);
+            let reason = format!("the stream began with an error: {data}");
+            (Outcome::NoFirstEvent, reason)
+        }
+        Beginning::Broken(why) => (Outcome::NoFirstEvent, why),
+        Beginning::Event => unreachable!("it was delivered"),
+    };
+    failed(outcome, &reason, subject, attempt, exchange)
+}
+
+/// What an answer's head says, and its body where that matters.
+fn signs(parts: &Parts, body: &mut Looked, subject: &Subject) -> Signs {
+    let (status, now) = (parts.status.as_u16(), SystemTime::now());
+    let told = rate_limits::retry_in(&parts.headers, now);
+    let mut signs = Signs {
+        status,
+        told,
+        ..Signs::default()
+    };
+    if !matches!(status, 400 | 402 | 403 | 404 | 429) {
+        return signs;
+    }
+    if relay::is_encoded(&parts.headers) {
+        // Nobody here can read it: it is believed to be what its type says.
+        signs.is_api_error = relay::is_json(&parts.headers);
+        signs.exhausted = account::exhausted(status, b"", now);
+        return signs;
+    }
+    let deadline = Instant::now() + KEPT_BODY_TIME;
+    let start = body.beginning(error_body::MAX_LOOK, deadline);
+    signs.exhausted = account::exhausted(status, start, now);
+    signs.is_api_error = error_body::is_api_error(start);
+    signs.names_model = status == 404
+        && subject
+            .model()
+            .is_some_and(|model| error_body::names_model(start, model));
+    signs
+}
+
+/// Whether a 200 to a message is no answer at all.
+fn is_no_answer(parts: &Parts, body: &mut Looked, subject: &Subject, deadline: Instant) -> bool {
+    if !subject.is_message || parts.status != StatusCode::OK || relay::is_encoded(&parts.headers) {
+        return false;
+    }
+    let kind = parts.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let start = body.first(error_body::MAX_LOOK, deadline);
+    let is_no_answer = !start.is_empty() && error_body::is_no_answer(kind, start);
+    is_no_answer || body.is_empty()
+}
+
+/// An answer's status and first words, for the log and for our own errors.
+fn told(parts: &Parts, outcome: &Outcome, body: &mut Looked, attempt: &Attempt) -> String {
+    if relay::is_encoded(&parts.headers) {
+        return parts.status.to_string();
+    }
+    let start = body.beginning(error_body::MAX_LOOK, Instant::now() + KEPT_BODY_TIME);
+    let words = match error_body::message(start) {
+        Some(message) => attempt.target().upstream.quote(&message),
+        None if *outcome == Outcome::NoAnswer => "no answer of the API's".into(),
+        None => return parts.status.to_string(),
+    };
+    format!("{}: {words}", parts.status)
+}
+
+fn failed_suspect(failure: &Failure, attempt: &Attempt) -> Option<Suspect> {
+    let cooldown = match failure.penalty {
+        Penalty::For(cooldown) if failure.only_if_another_answers => cooldown,
+        _ => return None,
+    };
+    Some(Suspect {
+        member: attempt.member(),
+        endpoint: attempt.name().to_owned(),
+        cooldown,
+        cause: failure.cause,
+    })
+}
+
+/// An attempt was ended: the client has gone, or we must.
+pub fn aborted(exchange: &Exchange) -> Delivery {
+    if exchange.abort.reason() == Some(Reason::ClientGone) {
+        return Delivery::ClientGone;
+    }
+    Delivery::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "this balancer is shutting down",
+    )
+}
