@@ -261,10 +261,12 @@ fn a_connection_on_which_not_all_went_out_is_not_used_again() {
         vec![b'x'; 20 << 20],
     );
     let url = format!("http://{}/", listener.local_addr().expect("its address"));
+    listener.set_nonblocking(true).expect("it can");
+    let accept = || eventually("a connection", || listener.accept().ok()).0;
     let balancer = Setup::new().endpoint(url).start();
     thread::scope(|scope| {
         let big = scope.spawn(|| balancer.post("/v1/messages", &body));
-        let (mut first, _) = listener.accept().expect("a connection");
+        let mut first = accept();
         first.read_exact(&mut [0; 100]).expect("the head's begin");
         // It would keep the connection, and says so, but takes no more of the body.
         let refusal =
@@ -272,11 +274,27 @@ fn a_connection_on_which_not_all_went_out_is_not_used_again() {
         first.write_all(refusal).expect("it is taken");
         assert_eq!(big.join().expect("a client").status, 413);
         let next = scope.spawn(|| balancer.ask());
-        let (mut second, _) = listener.accept().expect("another connection");
+        let mut second = accept();
         second.read_exact(&mut [0; 100]).expect("the head's begin");
         second
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
             .expect("it is taken");
         assert_eq!(next.join().expect("a client").text(), "ok");
     });
+}
+
+#[test]
+fn a_connection_whose_framing_is_told_twice_is_not_used_again() {
+    let both = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    let up = Upstream::script([by_hand()]);
+    let balancer = balance(&[&up]).start();
+    let mut client = balancer.client();
+    client.send(Request::message().bytes());
+    let mut call = up.call();
+    call.send(both);
+    let answer = client.answer();
+    assert_eq!((answer.text(), answer.whole), ("hi", true));
+    assert!(call.is_left(), "nobody knows what follows on it");
+    assert_eq!(balancer.ask().status, 200);
+    assert_eq!(balancer.endpoint(0)["failures"], 0);
 }
