@@ -24,12 +24,18 @@ pub fn read(value: &Value, listen: &Listen, warnings: &mut Vec<String>) -> Resul
         let found = format_args!("this program's own address ({listen})");
         return Err(value.expected(expected, found));
     }
-    let Some(end) = TOO_MUCH.iter().find(|end| url.path().ends_with(**end)) else {
-        return Ok(url);
-    };
     let whole = url.to_string();
-    let shorter = format!("{}/", whole.strip_suffix(end).unwrap_or(&whole));
-    let left_out = end.trim_matches('/');
+    // Of the path alone: a host may be called `v1`.
+    let mut path = url.path();
+    while let Some(shorter) = TOO_MUCH.iter().find_map(|end| path.strip_suffix(end)) {
+        // The slash before `v1` is the one that a base URL ends in.
+        path = &path[..=shorter.len()];
+    }
+    if path == url.path() {
+        return Ok(url);
+    }
+    let left_out = url.path()[path.len()..].trim_matches('/');
+    let shorter = &whole[..whole.len() - url.path().len() + path.len()];
     warnings.push(format!(
         "{} {left_out} at its end is left out, as it is added to each request: {shorter} is used",
         value.place()

@@ -161,7 +161,15 @@ fn warnings() {
         "https://a.example/x/",
         "v1/messages",
     );
+    check("https://a.example/v1/v1", "https://a.example/", "v1/v1");
+    check(
+        "https://a.example/x/v1/v1/messages/",
+        "https://a.example/x/",
+        "v1/v1/messages",
+    );
     let text = r#"[{"authToken": "t", "baseURL": "https://a.example/xv1/"}]"#;
+    assert_eq!(parse(text).expect("a good file").warnings, [""; 0]);
+    let text = r#"[{"authToken": "t", "baseURL": "https://v1/"}]"#;
     assert_eq!(parse(text).expect("a good file").warnings, [""; 0]);
 }
 
