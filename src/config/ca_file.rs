@@ -1,10 +1,14 @@
 //! Certificate authorities that count beside the others for one endpoint.
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use super::complaint::Error;
 use super::document::Value;
 use super::secret::Outside;
 
-/// A file of certificates in PEM form. What is in them is for the TLS library to judge; that there are some is known.
+/// A file of certificates in PEM form, at least one of which can be an authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaFile {
     /// As the configuration names it.
@@ -29,31 +33,21 @@ impl CaFile {
     }
 }
 
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
-
 /// Why the text holds no authority, if it holds none.
 fn flaw(pem: &str) -> Option<&'static str> {
     if pem.contains("PRIVATE KEY-----") {
         return Some("a private key in it");
     }
-    let blocks: Vec<&str> = pem.split(BEGIN).skip(1).collect();
-    if blocks.is_empty() {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let Ok(certificates) = found else {
+        return Some("a certificate that is cut off or damaged");
+    };
+    if certificates.is_empty() {
         return Some("no \"-----BEGIN CERTIFICATE-----\" in it");
     }
-    let is_broken = |block: &str| {
-        let Some((body, _)) = block.split_once(END) else {
-            return true;
-        };
-        let body: String = body.split_ascii_whitespace().collect();
-        let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
-        // A certificate is a SEQUENCE: its first byte, 0x30, makes an M.
-        !(body.starts_with('M') && body.len().is_multiple_of(4) && body.chars().all(is_base64))
-    };
-    blocks
-        .into_iter()
-        .any(is_broken)
-        .then_some("a certificate that is cut off or damaged")
+    // Bundles hold odd ones, which are passed over.
+    let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates);
+    (usable == 0).then_some("none that can be read")
 }
 
 #[cfg(test)]
@@ -62,20 +56,24 @@ mod tests {
 
     #[test]
     fn what_is_no_authority() {
-        let good = "-----BEGIN CERTIFICATE-----\nMIIB\nAA==\n-----END CERTIFICATE-----\n";
+        let key = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("one");
+        let good = key.cert.pem().replace('\r', "");
         let check = |pem: &str, expected: Option<&str>| assert_eq!(flaw(pem), expected, "{pem}");
-        check(good, None);
+        check(&good, None);
         check(
-            &format!("my authority\r\n{good}{good}").replace('\n', "\r\n"),
+            &format!("my authority\n{good}{good}").replace('\n', "\r\n"),
             None,
         );
+        let odd = "-----BEGIN CERTIFICATE-----\nMIIBAA==\n-----END CERTIFICATE-----\n";
+        check(&format!("{odd}{good}"), None);
+        check(odd, Some("none that can be read"));
         check("", Some("no \"-----BEGIN CERTIFICATE-----\" in it"));
         check("MIIB", Some("no \"-----BEGIN CERTIFICATE-----\" in it"));
         let damaged = Some("a certificate that is cut off or damaged");
-        check(&good[..40], damaged);
-        check(&good.replace("AA==", "A=="), damaged);
-        check(&good.replace("AA==", "é==="), damaged);
-        check(&format!("{good}{}", &good[..40]), damaged);
+        check(&good[..80], damaged);
+        check(&odd.replace("AA==", "A=="), damaged);
+        check(&odd.replace("AA==", "é==="), damaged);
+        check(&format!("{good}{}", &good[..80]), damaged);
         check(
             &format!("-----BEGIN EC PRIVATE KEY-----\n{good}"),
             Some("a private key in it"),

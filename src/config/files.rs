@@ -22,12 +22,12 @@ pub fn variable(name: &str) -> Option<String> {
 
 /// The text of a file that the configuration names. Bytes that are no UTF-8 become marks that no token may hold.
 pub fn read_lossy(path: &Path) -> io::Result<String> {
-    read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    read_file(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The configuration itself. `file` is what complaints call it.
 pub fn read_text(path: &Path, file: &str) -> Result<String, Error> {
-    match read(path) {
+    match read_file(path) {
         Ok(bytes) => utf8(bytes, file),
         Err(err) => {
             let found = match err.kind() {
@@ -41,7 +41,11 @@ pub fn read_text(path: &Path, file: &str) -> Result<String, Error> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// A regular file of 1 MiB at most, whole; never waits for anybody.
+///
+/// # Errors
+/// It cannot be read, is longer, or is a folder, a FIFO or a device.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     // Without waiting: opening a FIFO would else last until somebody writes to it.
     let file = OpenOptions::new()
         .read(true)

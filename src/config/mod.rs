@@ -42,6 +42,7 @@ use secret::Outside;
 pub use client::{Client, Scope};
 pub use complaint::Error;
 pub use endpoint::{AuthScheme, Endpoint};
+pub use files::read_file;
 pub use listen::Listen;
 pub use models::Models;
 pub use proxy::{Proxy, ProxyAddress, ProxyKind};

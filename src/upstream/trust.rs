@@ -9,6 +9,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::config::read_file;
+
 /// Sessions that one endpoint's next connections may go on with, so that they need no whole handshake.
 const SESSIONS: usize = 32;
 
@@ -44,7 +46,7 @@ impl Roots {
     /// The file cannot be read or holds no certificate.
     pub fn with_file(&self, path: &Path) -> Result<Roots, String> {
         let wrong = |what: String| format!("{}: expected PEM certificates, {what}", path.display());
-        let pem = std::fs::read(path).map_err(|err| wrong(err.to_string()))?;
+        let pem = read_file(path).map_err(|err| wrong(err.to_string()))?;
         self.with_pem(&pem).map_err(wrong)
     }
 

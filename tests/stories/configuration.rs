@@ -233,6 +233,13 @@ fn a_fifo_is_no_file_and_holds_nobody_up() {
     let done = check_file(&file, &[]);
     assert_eq!(done.status, Some(1), "{done:?}");
     assert!(done.stderr.contains("a FIFO"), "{}", done.stderr);
+    let file = endpoint(r#""baseURL": "http://a.test/", "authToken": "t""#);
+    for path in [fifo.as_path(), "/dev/zero".as_ref()] {
+        let path = path.to_str().expect("a path in UTF-8");
+        let done = check_file(&file, &[("SSL_CERT_FILE", path)]);
+        assert_eq!(done.status, Some(1), "{done:?}");
+        assert!(done.stderr.contains("not a regular file"), "{done:?}");
+    }
 }
 
 #[test]
