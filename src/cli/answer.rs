@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::config::Secret;
+use crate::config::Endpoint;
 
 /// What was found, in words.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub enum Finding {
 const SHOWN: usize = 200;
 
 impl Finding {
-    /// `token` is masked in what the endpoint says.
-    pub fn of(status: StatusCode, body: &[u8], token: &Secret) -> Finding {
+    /// What `endpoint` says is cut, and its secrets are masked in it.
+    pub fn of(status: StatusCode, body: &[u8], endpoint: &Endpoint) -> Finding {
         let json: Option<Value> = serde_json::from_slice(body).ok();
         let head = format!("GET v1/models: {status}");
         if status.is_success() {
@@ -38,7 +38,7 @@ impl Finding {
         let error = json.as_ref().map(|json| &json["error"]);
         match error.and_then(|error| error["message"].as_str()) {
             Some(message) => {
-                let words = shown(&token.masked(message));
+                let words = shown(&endpoint.masked(message));
                 Finding::Refused(format!("{head}; {hint}; it says: {words}"))
             }
             None => {
@@ -89,13 +89,18 @@ fn shown(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     #[test]
     fn what_an_answer_tells() {
-        let token = Secret::new("s3cr3t".into());
+        let url = "https://a.example/".parse().expect("a URL");
+        let mut endpoint = Endpoint::new("a", url, Secret::new("s3cr3t".into()));
+        let (name, value) = ("x-team".parse(), "Bearer s3cr3t-of-the-team".parse());
+        let header = (name.expect("a name"), value.expect("a value"));
+        endpoint.headers.push(header);
         let of = |status: u16, body: &str| {
             let status = StatusCode::from_u16(status).expect("a status");
-            Finding::of(status, body.as_bytes(), &token)
+            Finding::of(status, body.as_bytes(), &endpoint)
         };
         let wrong = |status: u16, body: &str, part: &str| match of(status, body) {
             Finding::Wrong(why) => assert!(why.contains(part), "{why}"),
@@ -116,12 +121,12 @@ mod tests {
         );
         wrong(404, "<html>", "check baseURL");
         wrong(502, "bad", "something that is no JSON");
-        let error = r#"{"type":"error","error":{"type":"a","message":"key s3cr3t\nis wrong"}}"#;
+        let error = r#"{"type":"error","error":{"type":"a","message":"key s3cr3t\nof s3cr3t-of-the-team is wrong"}}"#;
         let Finding::Refused(why) = of(401, error) else {
             panic!("it is the API");
         };
         assert!(
-            why.ends_with("check authToken and authScheme; it says: key *** is wrong"),
+            why.ends_with("check authToken and authScheme; it says: key *** of *** is wrong"),
             "{why}"
         );
     }

@@ -113,7 +113,7 @@ impl Probe<'_> {
     fn ask(&self, endpoint: &Endpoint) -> Finding {
         let upstream = Upstream::new(endpoint, self.config, self.surroundings);
         match models(&upstream, LIMIT.saturating_sub(self.started.elapsed())) {
-            Ok((status, body)) => Finding::of(status, &body, &endpoint.auth_token),
+            Ok((status, body)) => Finding::of(status, &body, endpoint),
             Err(why) => Finding::Lost(named(&endpoint.base_url, why)),
         }
     }

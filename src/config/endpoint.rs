@@ -1,5 +1,6 @@
 //! One Claude API base URL with its token.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -85,19 +86,14 @@ impl Endpoint {
         let mut endpoints: Vec<Endpoint> = Vec::with_capacity(items.len());
         // Their places in the list.
         let mut names: HashMap<String, usize> = HashMap::new();
-        let mut accounts: HashMap<(Uri, String), usize> = HashMap::new();
+        let mut accounts: HashMap<Account, usize> = HashMap::new();
         for item in &items {
             let endpoint = read(item, listen, outside, warnings, &names)?;
             let i = endpoints.len();
             if !endpoint.name.is_empty() {
                 names.insert(endpoint.name.clone(), i);
             }
-            // The second would only share what the first may spend.
-            let account = (
-                endpoint.base_url.clone(),
-                endpoint.auth_token.expose().to_owned(),
-            );
-            if let Some(earlier) = accounts.insert(account, i) {
+            if let Some(earlier) = accounts.insert(account(&endpoint), i) {
                 let found = format!("both the same as in endpoints[{earlier}]");
                 return Err(item.expected("a baseURL or an authToken of its own", found));
             }
@@ -127,6 +123,30 @@ impl Endpoint {
             ca_file: None,
             shown: Shown::new(),
         }
+    }
+
+    /// `text`, which is the endpoint's own and may repeat what only we and it should know, with that masked.
+    pub fn masked<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        // A word of a header's value that is shorter is no secret, and may be part of any word.
+        const SHORTEST: usize = 8;
+        // Also without `Bearer` and the like.
+        let words = self
+            .headers
+            .iter()
+            .filter_map(|(_, value)| value.to_str().ok())
+            .flat_map(|value| std::iter::once(value).chain(value.split(' ')))
+            .filter(|word| word.len() >= SHORTEST)
+            .map(|word| Secret::new(word.to_owned()));
+        let mut secrets: Vec<Secret> = words.chain([self.auth_token.clone()]).collect();
+        // The longest first: another may be a piece of it.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        let mut masked = Cow::Borrowed(text);
+        for secret in secrets {
+            if let Cow::Owned(shorter) = secret.masked(&masked) {
+                masked = Cow::Owned(shorter);
+            }
+        }
+        masked
     }
 }
 
@@ -201,6 +221,18 @@ fn read(
         ca_file,
         shown,
     })
+}
+
+/// Who pays for what an endpoint serves: of two that have all of it in common, the second would only share what the first may
+/// spend. A gateway may tell accounts apart by a header.
+type Account = (Uri, String, Vec<(HeaderName, HeaderValue)>);
+
+fn account(endpoint: &Endpoint) -> Account {
+    (
+        endpoint.base_url.clone(),
+        endpoint.auth_token.expose().to_owned(),
+        endpoint.headers.clone(),
+    )
 }
 
 fn max_concurrent(keys: &Object) -> Result<Option<u32>, Error> {

@@ -123,15 +123,9 @@ impl Upstream {
         &self.endpoint.name
     }
 
-    /// An endpoint's words, as our own answers and the log may repeat them: not too many, and never its token.
+    /// An endpoint's words, as our own answers and the log may repeat them: not too many, and none of its secrets.
     pub fn quote(&self, words: &str) -> String {
-        let mut words = self.endpoint.auth_token.masked(words).into_owned();
-        for (_, value) in &self.endpoint.headers {
-            // A shorter one is no secret, and may be part of any word.
-            if let Some(secret) = value.to_str().ok().filter(|value| value.len() >= 8) {
-                words = words.replace(secret, "***");
-            }
-        }
+        let mut words = self.endpoint.masked(words).into_owned();
         if let Some((end, _)) = words.char_indices().nth(error::MAX_WORDS) {
             words.truncate(end);
             words.push('…');

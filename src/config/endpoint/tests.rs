@@ -337,3 +337,13 @@ fn too_many() {
         "f:1: endpoints: expected 1 to 1000 endpoints, found 1001"
     );
 }
+
+#[test]
+fn a_header_tells_accounts_apart() {
+    let with =
+        |team: &str| format!(r#"{{"baseURL": "https://h", "authToken": "t", "headers": {team}}}"#);
+    let both = |one: &str, two: &str| read_all(&format!("[{}, {}]", with(one), with(two)));
+    assert!(both(r#"{"x-team": "a"}"#, r#"{"x-team": "b"}"#).is_ok());
+    assert!(both("{}", r#"{"x-team": "b"}"#).is_ok());
+    assert!(both(r#"{"x-team": "a"}"#, r#"{"X-Team": "a"}"#).is_err());
+}
