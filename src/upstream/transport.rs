@@ -16,9 +16,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::time::{ClockId, clock_gettime};
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use ureq::{Error, Timeout};
 
+use super::MAX_IDLE_AGE;
 use super::call::Call;
 use super::input::{Input, MAX_INPUT, MIN_INPUT};
 use super::sieve::Sieve;
@@ -59,6 +61,8 @@ pub struct Link {
     spoiled: bool,
     /// Between two calls.
     kept: bool,
+    /// Since when, on a clock that goes on while the machine sleeps: ureq's own does not.
+    kept_at: Duration,
     deaths: Deaths,
     /// Deaths when it was made.
     made_at: u64,
@@ -77,6 +81,7 @@ impl Link {
             failed: None,
             spoiled: false,
             kept: false,
+            kept_at: Duration::ZERO,
             made_at: deaths.count(),
             deaths: deaths.clone(),
         }
@@ -152,13 +157,15 @@ impl Link {
             self.input = Input::default();
         }
         self.output = Vec::new();
+        self.kept_at = since_boot();
         !spoiled && !self.spoiled && self.input.is_empty() && self.sieve.is_at_rest()
     }
 
     /// When it is taken: there must be nothing to read, neither an end nor bytes that nobody asked for.
     fn may_be_used(&mut self) -> bool {
         let fresh = Call::with(|call| call.fresh);
-        !fresh && self.made_at == self.deaths.count() && self.wire.is_quiet()
+        let is_young = since_boot().saturating_sub(self.kept_at) < MAX_IDLE_AGE;
+        !fresh && is_young && self.made_at == self.deaths.count() && self.wire.is_quiet()
     }
 }
 
@@ -238,6 +245,12 @@ impl Transport for Link {
     fn is_tls(&self) -> bool {
         self.wire.is_tls()
     }
+}
+
+/// Time since the machine's start, in which it slept or not.
+fn since_boot() -> Duration {
+    // Every Linux has this clock.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 /// ureq takes a reset for the end of a body that has no length. It is not one: what came may be half of it.

@@ -8,7 +8,7 @@ use crate::common::events::{delta, message_start, message_stop};
 use crate::common::prelude::*;
 
 /// Stands before the C library's clock, and adds the seconds that the file named by CLOCK_OFFSET holds. The monotonic clock is
-/// left alone: nobody can set that one.
+/// left alone: nobody can set that one, and it stands still while the machine sleeps.
 const CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -19,7 +19,8 @@ const CLOCK: &str = r#"
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
     long offset = 0;
-    FILE *file = clock == CLOCK_REALTIME ? fopen(getenv("CLOCK_OFFSET"), "r") : NULL;
+    int is_ours = clock == CLOCK_REALTIME || clock == CLOCK_BOOTTIME;
+    FILE *file = is_ours ? fopen(getenv("CLOCK_OFFSET"), "r") : NULL;
     if (file) {
         if (fscanf(file, "%ld", &offset) != 1) offset = 0;
         fclose(file);
@@ -135,4 +136,23 @@ fn a_clock_that_is_set_disturbs_nobody() {
     });
     assert!(rested.elapsed() > Duration::from_millis(2500));
     assert_eq!(balancer.health()["status"], "healthy");
+}
+
+#[test]
+fn connections_from_before_a_sleep_are_not_used_after_it() {
+    let up = Upstream::always(ok("{}"));
+    let setup = balance(&[&up]);
+    let clock = Clock::build(setup.folder());
+    let balancer = setup
+        .env("LD_PRELOAD", &clock.library)
+        .env("CLOCK_OFFSET", &clock.offset)
+        .start();
+    for _ in 0..2 {
+        assert_eq!(balancer.ask().status, 200);
+        balancer.settle();
+    }
+    assert_eq!(up.connections(), 1);
+    clock.set(3600);
+    assert_eq!(balancer.ask().status, 200);
+    assert_eq!(up.connections(), 2, "an hour has passed at the endpoint");
 }
