@@ -10,13 +10,14 @@ mod lines;
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{self, PanicHookInfo};
 use std::time::{Duration, SystemTime};
 use std::{env, fmt, io, thread};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use format::Format;
+use format::{Format, Style};
 use lines::Lines;
 
 /// Bytes of lines that may wait; as many again may be on their way out. Some 3,000 requests: a burst that a busy
@@ -32,7 +33,7 @@ const STACK: usize = 64 << 10;
 /// The lines of this process. Its thread ends with it.
 static LINES: Lines = Lines::new(MAX_WAITING);
 
-/// Starts the log, as `LOG_LEVEL` (error, warn, info, debug; default info) and `LOG_FORMAT` (text, json; default text)
+/// Starts the log, as `LOG_LEVEL` (error, warn, info, debug, in any case; default info) and `LOG_FORMAT` (text, json; default text)
 /// say. From then on a panic is one line of it, too.
 ///
 /// # Errors
@@ -45,12 +46,17 @@ pub fn init() -> Result<(), String> {
         .as_fd()
         .try_clone_to_owned()
         .map_err(|err| failed(&err))?;
-    log::set_boxed_logger(Box::new(Logger { level, format })).map_err(|err| failed(&err))?;
+    let mut stderr = File::from(stderr);
+    let style = Style {
+        format,
+        for_journal: is_journal(&stderr, env::var("JOURNAL_STREAM").ok()),
+    };
+    log::set_boxed_logger(Box::new(Logger { level, style })).map_err(|err| failed(&err))?;
     log::set_max_level(level);
     thread::Builder::new()
         .name("log".into())
         .stack_size(STACK)
-        .spawn(move || LINES.write_to(&mut File::from(stderr), format))
+        .spawn(move || LINES.write_to(&mut stderr, style))
         .map_err(|err| failed(&err))?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
@@ -115,9 +121,20 @@ fn log_panic(panic: &PanicHookInfo) {
     flush(LAST_WORDS);
 }
 
+/// Whether `stderr` is the journal: systemd names the file that it connected (`systemd.exec(5)`), and who redirected it since
+/// has another one.
+fn is_journal(stderr: &File, journal_stream: Option<String>) -> bool {
+    let Some(stream) = journal_stream else {
+        return false;
+    };
+    stderr
+        .metadata()
+        .is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
+}
+
 struct Logger {
     level: LevelFilter,
-    format: Format,
+    style: Style,
 }
 
 impl Log for Logger {
@@ -128,7 +145,7 @@ impl Log for Logger {
 
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
-            LINES.push(&self.format.line(SystemTime::now(), record));
+            LINES.push(&self.style.line(SystemTime::now(), record));
         }
     }
 

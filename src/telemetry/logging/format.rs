@@ -1,13 +1,26 @@
 //! What a line of the log looks like: `key=value` behind the message, or one JSON object.
+//!
+//! A line has a time in front, or, for the journal, which keeps the time itself, a priority. It is one line and at most
+//! [`MAX_LINE`] bytes, whatever a stranger put into it: what is too long is cut, and says so.
+
+mod escape;
 
 use std::fmt::{self, Write};
 use std::time::SystemTime;
 
 use humantime::format_rfc3339_millis;
-use log::Record;
 use log::kv::{self, Key, Value, VisitSource, VisitValue};
+use log::{Level, Record};
 
 use super::is_ours;
+use escape::{Escaped, Form, TOO_LONG};
+
+/// The longest line, in bytes, with its end. Pipes take so much at once, so that lines of several writers do not mix.
+const MAX_LINE: usize = 4 << 10;
+/// Room that the end of a line needs: a mark, quotes, the brace, the newline.
+const TAIL: usize = 16;
+/// Room for a field that is no text: a number, true or false.
+const NUMBER: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -15,46 +28,57 @@ pub enum Format {
     Json,
 }
 
-impl Format {
-    /// A whole line: time, level, message, fields; of a library's record, first where it comes from.
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    pub format: Format,
+    /// For the systemd journal: `<N>`, the priority, stands in front, and no time (`sd-daemon(3)`).
+    pub for_journal: bool,
+}
+
+impl Style {
+    /// A whole line: time or priority, level, message, fields; of a library's record, first where it comes from.
     pub fn line(self, time: SystemTime, record: &Record) -> String {
         let mut line = String::with_capacity(512);
-        let time = format_rfc3339_millis(time);
         // Writing to a `String` fails only where somebody's `Display` does: the line is what there was until then.
-        let _ = match self {
-            Format::Text => self.fill_text(&mut line, &time, record),
-            Format::Json => self.fill_json(&mut line, &time, record),
-        };
+        let _ = self.fill(&mut line, time, record);
         line.push('\n');
         line
     }
 
-    fn fill_text(self, line: &mut String, time: &dyn fmt::Display, record: &Record) -> fmt::Result {
-        write!(line, "{time} {:<5} ", record.level())?;
-        write!(
-            Escaped {
-                line,
-                is_quoted: false
-            },
-            "{}",
-            record.args()
-        )?;
-        self.fill_fields(line, record)
-    }
-
-    fn fill_json(self, line: &mut String, time: &dyn fmt::Display, record: &Record) -> fmt::Result {
-        let level = record.level().as_str().to_ascii_lowercase();
-        write!(
-            line,
-            "{{\"time\":\"{time}\",\"level\":\"{level}\",\"message\":"
-        )?;
-        push_json(line, &record.args().to_string())?;
-        self.fill_fields(line, record)?;
-        line.write_char('}')
+    fn fill(self, line: &mut String, time: SystemTime, record: &Record) -> fmt::Result {
+        let time = format_rfc3339_millis(time);
+        if self.for_journal {
+            write!(line, "<{}>", priority(record.level()))?;
+        }
+        match self.format {
+            Format::Text => {
+                if !self.for_journal {
+                    write!(line, "{time} ")?;
+                }
+                write!(line, "{:<5} ", record.level())?;
+                Escaped::new(line, Form::Plain, share(line)).whole(record.args())?;
+                self.fill_fields(line, record)
+            }
+            Format::Json => {
+                line.push('{');
+                if !self.for_journal {
+                    write!(line, "\"time\":\"{time}\",")?;
+                }
+                let level = record.level().as_str().to_ascii_lowercase();
+                write!(line, "\"level\":\"{level}\",\"message\":\"")?;
+                let told = Escaped::new(line, Form::Json, share(line)).whole(record.args());
+                line.push('"');
+                let told = told.and_then(|()| self.fill_fields(line, record));
+                line.push('}');
+                told
+            }
+        }
     }
 
     fn fill_fields(self, line: &mut String, record: &Record) -> fmt::Result {
-        let mut fields = Fields { line, format: self };
+        let format = self.format;
+        let mut fields = Fields { line, format };
         if !is_ours(record.target()) {
             fields
                 .visit_pair(Key::from("module"), Value::from(record.target()))
@@ -65,6 +89,22 @@ impl Format {
             .visit(&mut fields)
             .map_err(|_| fmt::Error)
     }
+}
+
+/// The journal's priority, as `syslog(3)` numbers them.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// Where a text that begins at the line's end has to end: it gets half of the room that is left, so that all fields behind it
+/// find some, too.
+fn share(line: &str) -> usize {
+    line.len() + (MAX_LINE - TAIL).saturating_sub(line.len()) / 2
 }
 
 /// Adds fields to a line: ` key=value` or `,"key":value`.
@@ -79,6 +119,10 @@ impl<'v> VisitSource<'v> for Fields<'_> {
             Format::Text => (" ", "="),
             Format::Json => (",\"", "\":"),
         };
+        let least = self.line.len() + before.len() + key.as_str().len() + after.len();
+        if least + NUMBER + TAIL > MAX_LINE {
+            return Ok(());
+        }
         for part in [before, key.as_str(), after] {
             self.line.push_str(part);
         }
@@ -92,22 +136,23 @@ impl<'v> VisitValue<'v> for Fields<'_> {
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
+        let end = share(self.line);
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\=".contains(&byte);
-        match self.format {
-            Format::Json => push_json(self.line, value)?,
-            Format::Text if !value.is_empty() && value.bytes().all(is_plain) => {
-                self.line.push_str(value)
-            }
-            Format::Text => {
-                self.line.push('"');
-                Escaped {
-                    line: self.line,
-                    is_quoted: true,
-                }
-                .write_str(value)?;
-                self.line.push('"');
-            }
+        if self.format == Format::Text && !value.is_empty() && value.bytes().all(is_plain) {
+            let is_cut = self.line.len() + value.len() > end;
+            let room = end.saturating_sub(self.line.len());
+            self.line
+                .push_str(if is_cut { &value[..room] } else { value });
+            self.line.push_str(if is_cut { TOO_LONG } else { "" });
+            return Ok(());
         }
+        let form = match self.format {
+            Format::Text => Form::Quoted,
+            Format::Json => Form::Json,
+        };
+        self.line.push('"');
+        Escaped::new(self.line, form, end).whole(value)?;
+        self.line.push('"');
         Ok(())
     }
 
@@ -131,35 +176,6 @@ impl<'v> VisitValue<'v> for Fields<'_> {
     fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
         Ok(write!(self.line, "{value}")?)
     }
-}
-
-/// Takes visible ASCII and spaces as they are, and all else as an escape: `\n`, `\u{e9}`.
-struct Escaped<'a> {
-    line: &'a mut String,
-    /// Between quotes the quote and the backslash are escaped, too.
-    is_quoted: bool,
-}
-
-impl fmt::Write for Escaped<'_> {
-    fn write_str(&mut self, mut text: &str) -> fmt::Result {
-        let is_special =
-            |c: char| !(' '..='~').contains(&c) || (self.is_quoted && (c == '"' || c == '\\'));
-        while let Some(at) = text.find(is_special) {
-            let (plain, rest) = text.split_at(at);
-            self.line.push_str(plain);
-            let mut rest = rest.chars();
-            self.line
-                .extend(rest.next().into_iter().flat_map(char::escape_default));
-            text = rest.as_str();
-        }
-        self.line.push_str(text);
-        Ok(())
-    }
-}
-
-fn push_json(line: &mut String, text: &str) -> fmt::Result {
-    line.push_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?);
-    Ok(())
 }
 
 #[cfg(test)]

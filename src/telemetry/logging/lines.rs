@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use log::{Level, Record};
 use memchr::memchr_iter;
 
-use super::format::Format;
+use super::format::Style;
 
 /// How long lines gather after some were written. The first one after a silence goes at once; under load this makes one
 /// system call out of many, and no thread that logs has to wake another.
@@ -89,7 +89,7 @@ impl Lines {
     }
 
     /// The writer's life.
-    pub fn write_to(&self, out: &mut impl Write, format: Format) {
+    pub fn write_to(&self, out: &mut impl Write, style: Style) {
         let mut batch = Vec::new();
         let mut is_torn = false;
         loop {
@@ -107,7 +107,7 @@ impl Lines {
             drop(state);
 
             let size = batch.len() as u64;
-            let lost = write_batch(out, &mut batch, &mut is_torn, dropped, format);
+            let lost = write_batch(out, &mut batch, &mut is_torn, dropped, style);
             batch.clear();
             batch.shrink_to(KEPT);
 
@@ -129,7 +129,7 @@ fn write_batch(
     batch: &mut Vec<u8>,
     is_torn: &mut bool,
     dropped: u64,
-    format: Format,
+    style: Style,
 ) -> u64 {
     if *is_torn && write_all(out, b"\n") == 0 {
         return newlines(batch) + dropped;
@@ -138,7 +138,7 @@ fn write_batch(
     if dropped > 0 {
         let mut note = Record::builder();
         note.level(Level::Warn).target(env!("CARGO_CRATE_NAME"));
-        let note = format.line(
+        let note = style.line(
             SystemTime::now(),
             &note
                 .args(format_args!("{dropped} log lines were dropped"))

@@ -33,7 +33,10 @@ fn libraries_are_heard_only_when_somebody_looks_for_a_fault() {
     let check = |level: LevelFilter, target: &str, record: Level, expected: bool| {
         let logger = Logger {
             level,
-            format: Format::Text,
+            style: Style {
+                format: Format::Text,
+                for_journal: false,
+            },
         };
         let metadata = Metadata::builder().level(record).target(target).build();
         assert_eq!(
@@ -60,4 +63,18 @@ fn libraries_are_heard_only_when_somebody_looks_for_a_fault() {
     check(LevelFilter::Debug, "rustls::conn", Level::Debug, true);
     check(LevelFilter::Debug, "ureq_proto::util", Level::Trace, false); // Whole requests, tokens too.
     check(LevelFilter::Debug, OURS, Level::Trace, false);
+}
+
+#[test]
+fn the_journal_is_known_by_its_file() {
+    let file = File::open("/dev/null").expect("a file");
+    let found = file.metadata().expect("its facts");
+    let (device, inode) = (found.dev(), found.ino());
+    let check = |stream: Option<String>, expected: bool| {
+        assert_eq!(is_journal(&file, stream.clone()), expected, "{stream:?}");
+    };
+    check(Some(format!("{device}:{inode}")), true);
+    check(Some(format!("{device}:{}", inode + 1)), false); // Redirected.
+    check(Some(String::new()), false);
+    check(None, false);
 }

@@ -14,7 +14,11 @@ fn line(format: Format, target: &str, message: &str, fields: &dyn kv::Source) ->
     let mut record = Record::builder();
     record.level(Level::Info).target(target).key_values(&fields);
     let time = UNIX_EPOCH + Duration::from_millis(1_767_225_600_001);
-    let line = format.line(time, &record.args(format_args!("{message}")).build());
+    let style = Style {
+        format,
+        for_journal: false,
+    };
+    let line = style.line(time, &record.args(format_args!("{message}")).build());
     let rest = match format {
         Format::Text => line.strip_prefix("2026-01-01T00:00:00.001Z "),
         Format::Json => line.strip_prefix("{\"time\":\"2026-01-01T00:00:00.001Z\","),
@@ -122,4 +126,67 @@ proptest! {
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         prop_assert_eq!((json["message"].as_str(), json["path"].as_str()), (Some(&*message), Some(&*value)));
     }
+
+    #[test]
+    fn a_line_is_never_long(message in "\\PC{0,3000}", value in "[a-zé\u{1F600}\n\"]{0,6000}", times in 1..30_usize) {
+        let fields: Vec<(&str, &str)> = vec![("path", &value); times];
+        for format in [Format::Text, Format::Json] {
+            let whole = 32 + line(format, OURS, &message, &&fields[..]).len();
+            prop_assert!(whole <= MAX_LINE, "{whole}");
+        }
+        let json = format!("{{{}", line(Format::Json, OURS, &message, &&fields[..]));
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+    }
+}
+
+#[test]
+fn what_is_too_long_is_cut_and_what_stands_behind_it_is_not() {
+    let check = |format: Format, message: &str, value: &str, cut: &str, end: &str| {
+        let line = line(format, OURS, message, &[("path", value), ("end", "x")]);
+        assert!(line.len() < MAX_LINE && line.contains(cut) && line.ends_with(end));
+    };
+    let long = "x".repeat(10_000);
+    check(Format::Text, "x", &long, "xx[cut] ", " end=x\n");
+    check(Format::Json, "x", &long, "xx[cut]\"", ",\"end\":\"x\"}\n");
+    check(Format::Text, &long, "1", "xx[cut] path", " end=x\n");
+    check(Format::Json, &long, "1", "xx[cut]\",", ",\"end\":\"x\"}\n");
+    // In the middle of no character and of no escape.
+    let long = "é\n".repeat(5_000);
+    check(Format::Text, "x", &long, "[cut]\" ", " end=x\n");
+    check(Format::Json, "x", &long, "[cut]\"", ",\"end\":\"x\"}\n");
+}
+
+#[test]
+fn nothing_misleads_a_reader() {
+    for c in
+        "\u{1b}\u{7f}\u{85}\u{9b}\u{61c}\u{200f}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}".chars()
+    {
+        let value = format!("a{c}b");
+        let text = line(Format::Text, OURS, "x", &[("v", &*value)]);
+        let escape = c.escape_default();
+        assert_eq!(text, format!("INFO  x v=\"a{escape}b\"\n"));
+        let json = line(Format::Json, OURS, &value, &[("v", &*value)]);
+        let escaped = format!("\"a\\u{:04x}b\"", u32::from(c));
+        let expected = format!("\"level\":\"info\",\"message\":{escaped},\"v\":{escaped}}}\n");
+        assert_eq!(json, expected);
+    }
+}
+
+#[test]
+fn the_journal_gets_a_priority_and_no_time() {
+    let check = |level: Level, format: Format, expected: &str| {
+        let style = Style {
+            format,
+            for_journal: true,
+        };
+        let mut record = Record::builder();
+        record.level(level).target(OURS).args(format_args!("x"));
+        assert_eq!(style.line(UNIX_EPOCH, &record.build()), expected);
+    };
+    check(Level::Error, Format::Text, "<3>ERROR x\n");
+    check(Level::Warn, Format::Text, "<4>WARN  x\n");
+    check(Level::Info, Format::Text, "<6>INFO  x\n");
+    check(Level::Debug, Format::Text, "<7>DEBUG x\n");
+    let json = "<4>{\"level\":\"warn\",\"message\":\"x\"}\n";
+    check(Level::Warn, Format::Json, json);
 }

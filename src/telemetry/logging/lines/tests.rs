@@ -5,13 +5,19 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use super::*;
+use crate::telemetry::logging::format::Format;
 
 /// Lines with a writer of their own, which ends with the test run.
 fn start(limit: usize, mut out: impl Write + Send + 'static) -> &'static Lines {
     let lines: &Lines = Box::leak(Box::new(Lines::new(limit)));
-    thread::spawn(move || lines.write_to(&mut out, Format::Text));
+    thread::spawn(move || lines.write_to(&mut out, STYLE));
     lines
 }
+
+const STYLE: Style = Style {
+    format: Format::Text,
+    for_journal: false,
+};
 
 const LONG: Duration = Duration::from_secs(20);
 
