@@ -18,7 +18,16 @@ pub struct Usage {
     pub cache_write: u64,
 }
 
+/// More tokens of one kind in one answer are nonsense: the largest context of a model holds some millions.
+const MOST_TOKENS: u64 = 100_000_000;
+
 impl Usage {
+    /// False where the endpoint talks nonsense, which would make all sums nonsense, too.
+    pub fn is_believable(&self) -> bool {
+        let counts = [self.input, self.output, self.cache_read, self.cache_write];
+        counts.iter().all(|count| *count <= MOST_TOKENS)
+    }
+
     fn take(&mut self, counts: &Counts) {
         let fields = [
             (&mut self.input, counts.input_tokens),

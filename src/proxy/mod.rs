@@ -30,6 +30,7 @@ use crate::api::headers;
 use crate::balancer::{self, Balancer, Lease, Member, Pick, Rules, Search, Snapshot, Want};
 use crate::config::{Config, Endpoint};
 use crate::downstream::{After, Body, Exchange};
+use crate::telemetry::access_log::Record;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Outgoing, Surroundings, Upstream};
 use attempt::{Attempt, Target};
@@ -110,7 +111,7 @@ impl Proxy {
         let request = mem::take(&mut exchange.request);
         let permit = exchange.permit.take();
         let mut reply = Reply::new(&exchange, &request, permit);
-        let delivery = self.find(&request, &exchange, &mut reply.record.attempts);
+        let delivery = self.find(&request, &exchange, &mut reply.record);
         // From here on nothing is sent again.
         drop(request);
         match delivery {
@@ -124,8 +125,8 @@ impl Proxy {
         reply.finish(&self.metrics)
     }
 
-    /// Asks one endpoint after the other until one gives an answer that is the client's. Counts them in `attempts`.
-    fn find(&self, request: &Request<Body>, exchange: &Exchange, attempts: &mut usize) -> Delivery {
+    /// Asks one endpoint after the other until one gives an answer that is the client's. Notes them in `record`.
+    fn find(&self, request: &Request<Body>, exchange: &Exchange, record: &mut Record) -> Delivery {
         let config = &*exchange.admission.config;
         let target = request
             .uri()
@@ -156,7 +157,8 @@ impl Proxy {
                 Ok(None) => break,
                 Err(delivery) => return *delivery,
             };
-            *attempts = search.attempts();
+            record.attempts = search.attempts();
+            record.asked = Some(lease.upstream.name().to_owned());
             if lease.is_last_resort() {
                 log::debug!(endpoint = lease.upstream.name(), request_id = exchange.admission.request_id.as_str();
                     "no endpoint that is left is well: one on cooldown is asked");

@@ -13,7 +13,7 @@ use super::relay::{self, Last, Sent};
 use super::stream::EventStream;
 use crate::api::errors::error;
 use crate::api::headers::{self, ACCEL_BUFFERING, REQUEST_ID, SERVED_BY};
-use crate::api::usage::BodyUsage;
+use crate::api::usage::{BodyUsage, Usage};
 use crate::downstream::{After, Body, Downstream, Exchange, Framing, Permit};
 use crate::memory;
 use crate::telemetry::access_log::{End, Record};
@@ -158,7 +158,8 @@ impl<'a> Reply<'a> {
             }
             End::Broken(_) | End::ClientGone => {}
         }
-        if let Some(usage) = last.usage {
+        self.record.usage = last.usage.filter(Usage::is_believable);
+        if let Some(usage) = self.record.usage {
             attempt.target().counters.used(usage);
         }
         drop(attempt);

@@ -143,7 +143,7 @@ impl Server {
         answer: &Response<Vec<u8>>,
         request_id: &str,
     ) {
-        access_log::log_local(method, path, answer, request_id);
+        access_log::log_local(method, path, answer, request_id, Instant::now());
         self.metrics.answered_locally(answer.status());
     }
 }

@@ -1,8 +1,15 @@
 //! What is known of one request when its answer has ended: the log's line for it, and what the counters take.
 
+mod strangers;
+
 use std::time::{Duration, Instant};
 
-use http::{Method, Response, Uri};
+use http::{Method, Response, StatusCode, Uri};
+use log::Level;
+use log::kv::{self, Key, Source, Value, VisitSource};
+
+use crate::api::usage::Usage;
+use strangers::STRANGERS;
 
 /// The status that the log and the counters give a request whose client did not wait (as nginx has it).
 pub const CLIENT_GONE: u16 = 499;
@@ -35,6 +42,8 @@ pub struct Record {
     pub uri: Uri,
     /// What the log and our own errors call it.
     pub request_id: String,
+    /// Whose token it came with. `None`: nobody's, tokens are not asked for.
+    pub client: Option<String>,
     /// When the request had arrived whole.
     pub arrived: Instant,
     /// Bytes of its body.
@@ -43,8 +52,12 @@ pub struct Record {
     pub status: u16,
     /// The endpoint whose answer it was; `None`: ours.
     pub endpoint: Option<String>,
+    /// The last endpoint that was asked, whatever came of it.
+    pub asked: Option<String>,
     /// Endpoints that were asked.
     pub attempts: usize,
+    /// What the answer cost, where it says so.
+    pub usage: Option<Usage>,
     /// When the first byte of the answer went out; `None`: none did.
     pub first_byte: Option<Instant>,
     /// Bytes of the answer, head and framing included.
@@ -68,11 +81,14 @@ impl Record {
             method,
             uri,
             request_id,
+            client: None,
             arrived,
             bytes_in,
             status: CLIENT_GONE,
             endpoint: None,
+            asked: None,
             attempts: 0,
+            usage: None,
             first_byte: None,
             bytes_out: 0,
             is_stream: false,
@@ -87,80 +103,133 @@ impl Record {
             .map(|first| first.saturating_duration_since(self.arrived))
     }
 
+    /// The endpoint that the log names: whose answer it was, or who kept the client waiting.
+    fn endpoint_told(&self) -> Option<&str> {
+        let kept_waiting = matches!(self.status, CLIENT_GONE | 408);
+        let asked = self.asked.as_deref().filter(|_| kept_waiting);
+        self.endpoint.as_deref().or(asked)
+    }
+
     /// Writes the log's line. `total`: from the request's arrival to the answer's end.
     pub fn log(&self, total: Duration) {
-        line(&Line {
+        let line = Line {
             method: self.method.as_str(),
             path: self.uri.path(),
             status: self.status,
-            endpoint: self.endpoint.as_deref().unwrap_or("-"),
+            endpoint: self.endpoint_told(),
+            client: self.client.as_deref(),
+            usage: self.usage,
             attempts: self.attempts,
             first_byte: self.first_byte_after().unwrap_or(total),
             total,
             bytes_out: self.bytes_out,
             is_stream: self.is_stream,
             request_id: &self.request_id,
-            upstream_request_id: self.upstream_request_id.as_deref().unwrap_or("-"),
+            upstream_request_id: self.upstream_request_id.as_deref(),
             end: self.end.word(),
-        });
+        };
+        STRANGERS.tell_what_was_left_out(self.arrived + total);
+        line.write(Level::Info);
     }
 }
 
 /// Writes the line of a request that we answer ourselves, at once. `None`: it was not even HTTP.
+///
+/// What went well is a line for who looks closely only: pages and monitors ask each second. Of refusals, which a stranger can
+/// cause as many as he likes, a few in a second have a line; the others are counted.
 pub fn log_local(
     method: Option<&Method>,
     path: Option<&str>,
     answer: &Response<Vec<u8>>,
     request_id: &str,
+    now: Instant,
 ) {
-    line(&Line {
+    let level = match answer.status() {
+        status if status.is_success() => Level::Debug,
+        StatusCode::SERVICE_UNAVAILABLE => Level::Info,
+        _ if STRANGERS.may_be_told(now) => Level::Info,
+        _ => return,
+    };
+    let is_head = method == Some(&Method::HEAD);
+    let line = Line {
         method: method.map_or("-", Method::as_str),
         path: path.unwrap_or("-"),
         status: answer.status().as_u16(),
-        endpoint: "-",
+        endpoint: None,
+        client: None,
+        usage: None,
         attempts: 0,
         first_byte: Duration::ZERO,
         total: Duration::ZERO,
-        bytes_out: answer.body().len() as u64,
+        bytes_out: if is_head { 0 } else { answer.body().len() } as u64,
         is_stream: false,
         request_id,
-        upstream_request_id: "-",
+        upstream_request_id: None,
         end: End::Whole.word(),
-    });
+    };
+    line.write(level);
 }
 
-/// The fields of a line, in their order, always all of them.
+/// The fields of a line, in their order.
 struct Line<'a> {
     method: &'a str,
     path: &'a str,
     status: u16,
-    endpoint: &'a str,
+    endpoint: Option<&'a str>,
+    client: Option<&'a str>,
+    usage: Option<Usage>,
     attempts: usize,
     first_byte: Duration,
     total: Duration,
     bytes_out: u64,
     is_stream: bool,
     request_id: &'a str,
-    upstream_request_id: &'a str,
+    upstream_request_id: Option<&'a str>,
     end: &'static str,
 }
 
-fn line(line: &Line) {
-    log::info!(
-        method = line.method,
-        path = line.path,
-        status = line.status,
-        endpoint = line.endpoint,
-        attempts = line.attempts,
-        first_byte_ms = millis(line.first_byte),
-        total_ms = millis(line.total),
-        bytes_out = line.bytes_out,
-        stream = line.is_stream,
-        request_id = line.request_id,
-        upstream_request_id = line.upstream_request_id,
-        end = line.end;
-        "request"
-    );
+impl Line<'_> {
+    fn write(&self, level: Level) {
+        if level > log::max_level() {
+            return;
+        }
+        let mut record = log::Record::builder();
+        record
+            .level(level)
+            .target(module_path!())
+            .key_values(&self)
+            .args(format_args!("request"));
+        log::logger().log(&record.build());
+    }
+}
+
+/// All fields are always there, but for the client's name and the tokens, where they are not known.
+impl Source for Line<'_> {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
+        let mut pair =
+            |key: &'static str, value: Value<'kvs>| visitor.visit_pair(Key::from_str(key), value);
+        pair("method", self.method.into())?;
+        pair("path", self.path.into())?;
+        pair("status", self.status.into())?;
+        pair("endpoint", self.endpoint.unwrap_or("-").into())?;
+        if let Some(client) = self.client {
+            pair("client", client.into())?;
+        }
+        if let Some(usage) = self.usage {
+            pair("tokens_in", usage.input.into())?;
+            pair("tokens_out", usage.output.into())?;
+            pair("tokens_cache_read", usage.cache_read.into())?;
+        }
+        pair("attempts", self.attempts.into())?;
+        pair("first_byte_ms", millis(self.first_byte).into())?;
+        pair("total_ms", millis(self.total).into())?;
+        pair("bytes_out", self.bytes_out.into())?;
+        pair("stream", self.is_stream.into())?;
+        pair("request_id", self.request_id.into())?;
+        let upstream_request_id = self.upstream_request_id.unwrap_or("-");
+        pair("upstream_request_id", upstream_request_id.into())?;
+        pair("end", self.end.into())
+    }
 }
 
 /// Milliseconds with three decimals.

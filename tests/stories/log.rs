@@ -5,11 +5,14 @@ use std::process::Stdio;
 use crate::common::balancer::BINARY;
 use crate::common::prelude::*;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 14] = [
     "method",
     "path",
     "status",
     "endpoint",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cache_read",
     "attempts",
     "first_byte_ms",
     "total_ms",
@@ -60,7 +63,10 @@ fn a_request_is_one_line_with_its_facts() {
         assert!(lines[0].contains(fact), "{fact} in {}", lines[0]);
     }
     assert!(lines[1].contains("stream=true"), "{}", lines[1]);
-    assert_eq!(keys(&lines[0]), FIELDS);
+    assert_eq!(keys(&lines[1]), FIELDS);
+    let without_tokens = |key: &&&str| !key.starts_with("tokens");
+    let expected: Vec<&str> = FIELDS.iter().filter(without_tokens).copied().collect();
+    assert_eq!(keys(&lines[0]), expected, "it names no tokens");
     let (time, rest) = lines[0].split_once(' ').expect("a time first");
     assert!(
         time.len() == 24 && time.ends_with('Z') && &time[10..11] == "T",
@@ -206,4 +212,98 @@ fn a_closed_pipe_under_stderr_stops_nothing() {
         assert_eq!(balancer.ask().status, 200);
     }
     assert!(balancer.is_running());
+}
+
+#[test]
+fn the_endpoint_is_named_where_it_kept_the_client_waiting() {
+    let up = Upstream::script([by_hand(), by_hand()]);
+    let balancer = balance(&[&up]).set("responseSeconds", 1).start();
+    let (mut client, _call, _) = balancer.reach(&up);
+    assert_eq!(client.answer().status, 408);
+    let line = balancer.logged(&["method=POST", "status=408"]);
+    assert!(line.contains("endpoint=one"), "{line}");
+
+    let (client, _call, _) = balancer.reach(&up);
+    drop(client);
+    let line = balancer.logged(&["method=POST", "status=499"]);
+    assert!(line.contains("endpoint=one"), "{line}");
+}
+
+#[test]
+fn an_attempt_that_failed_names_its_request() {
+    let (a, b) = (Upstream::script([status(503)]), Upstream::always(ok("{}")));
+    let balancer = balance(&[&a, &b]).start();
+    balancer.ask();
+    let line = balancer.logged(&["an attempt failed"]);
+    let (_, id) = line.split_once("request_id=").expect("an id");
+    let id = id.split(' ').next().expect("an id");
+    balancer.logged(&["method=POST", "attempts=2", id]);
+}
+
+#[test]
+fn who_looks_at_us_is_no_line_but_for_who_looks_closely() {
+    let up = Upstream::always(ok("{}"));
+    let balancer = balance(&[&up]).start();
+    let closely = balance(&[&up]).env("LOG_LEVEL", "debug").start();
+    for balancer in [&balancer, &closely] {
+        for path in ["/", "/health", "/metrics"] {
+            assert_eq!(balancer.get(path).status, 200);
+        }
+        assert_eq!(balancer.send(&Request::new("HEAD", "/")).status, 200);
+        balancer.get("/nowhere");
+        balancer.logged(&["method=GET", "path=/nowhere", "status=404"]);
+    }
+    assert_eq!(requests(&balancer, 1).len(), 1, "{:?}", balancer.log());
+    let lines = requests(&closely, 5);
+    assert!(lines[..4].iter().all(|line| line.contains(" DEBUG ")));
+    assert!(lines[3].contains("bytes_out=0 "), "{}", lines[3]);
+}
+
+#[test]
+fn strangers_cannot_fill_the_log() {
+    let up = Upstream::always(ok("{}"));
+    let balancer = balance(&[&up])
+        .set("clientTokens", json!(["secret"]))
+        .start();
+    let path = format!("/v1/{}", "x".repeat(20_000));
+    for _ in 0..100 {
+        assert_eq!(balancer.get(&path).status, 401);
+    }
+    let told = balancer.logged(&["lines of refused requests were left out", "lines="]);
+    assert!(told.contains("WARN"), "{told}");
+    let lines = requests(&balancer, 20);
+    assert!(lines.len() < 60, "{} lines", lines.len());
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.len() <= 4096 && line.contains("status=401"))
+    );
+}
+
+#[test]
+fn the_journal_gets_a_priority_and_no_time() {
+    use std::os::unix::fs::MetadataExt;
+    let up = Upstream::always(ok("{}"));
+    let folder = Folder::new();
+    let config = folder.write("endpoints.json", &balance(&[&up]).json().to_string());
+    let path = folder.write("log", "");
+    let file = std::fs::File::create(&path).expect("a file");
+    let found = file.metadata().expect("its facts");
+    let mut command = crate::common::balancer::command(&folder);
+    command
+        .arg("-c")
+        .arg(config)
+        .env("JOURNAL_STREAM", format!("{}:{}", found.dev(), found.ino()))
+        .stderr(file);
+    let mut child = command.spawn().expect("the binary");
+    let text = eventually("the ready line", || {
+        let text = std::fs::read_to_string(&path).expect("the log");
+        text.contains("listening on").then_some(text)
+    });
+    child.kill().expect("it runs");
+    let _ = child.wait();
+    assert!(
+        text.lines().all(|line| line.starts_with("<6>INFO  ")),
+        "{text}"
+    );
 }
