@@ -46,7 +46,7 @@ pub use lease::Lease;
 pub use limits::{LimitReading, LimitWindow};
 pub use member::{LastError, Member, MemberId, Rules, Serves};
 pub use search::{Pick, Search, Want};
-pub use snapshot::{EndpointState, Snapshot};
+pub use snapshot::{EndpointState, LimitState, ModelState, Snapshot};
 pub use verdict::{Fault, Penalty};
 
 use cooldown::{Length, MODEL_KEPT, ModelCooldown};

@@ -9,7 +9,7 @@ use super::failover::Failure;
 use crate::api::rate_limits;
 use crate::balancer::{self, Fault, Lease, LimitReading, LimitWindow, MemberId, Penalty};
 use crate::config::Models;
-use crate::telemetry::metrics::{Ended, EndpointMetrics};
+use crate::telemetry::metrics::{Ended, EndpointMetrics, FailedAttempt};
 use crate::upstream::Upstream;
 
 /// An endpoint with its counters: what a lease gives access to.
@@ -32,7 +32,6 @@ pub struct Attempt {
 impl Attempt {
     pub fn new(lease: Lease<Target>) -> Attempt {
         let begun = Instant::now();
-        lease.counters.begun(begun);
         Attempt {
             lease,
             begun,
@@ -65,7 +64,7 @@ impl Attempt {
     /// The answer is the client's, and begins.
     pub fn answered(&mut self) {
         if self.lease.answered(Instant::now()) {
-            self.is_well_again();
+            self.tell_success(true);
         }
     }
 
@@ -74,8 +73,16 @@ impl Attempt {
         self.lease.heard(Instant::now());
     }
 
-    /// The attempt failed. Puts the endpoint on cooldown where it must, and logs both.
-    pub fn failed(&mut self, failure: &Failure, ended: Ended, reason: &str, request_id: &str) {
+    /// The attempt failed. Puts the endpoint on cooldown where it must, and tells of both.
+    /// `goes_on`: the next endpoint gets the request.
+    pub fn failed(
+        &mut self,
+        failure: &Failure,
+        ended: Ended,
+        goes_on: bool,
+        reason: &str,
+        request_id: &str,
+    ) {
         if self.end(ended, true) {
             return;
         }
@@ -101,30 +108,30 @@ impl Attempt {
         if cooldown.is_some() {
             self.lease.counters.cooled_down(failure.cause);
         }
-        let cooldown = cooldown.unwrap_or_default().as_secs_f64();
-        let (name, cause) = (self.name(), failure.cause);
-        match failure.look_at {
-            Some(look_at) => {
-                log::error!(endpoint = name, request_id = request_id, cause = cause, cooldown_seconds = cooldown, answer = reason, look_at = look_at; "an attempt failed");
-            }
-            None => {
-                log::warn!(endpoint = name, request_id = request_id, cause = cause, cooldown_seconds = cooldown, answer = reason; "an attempt failed");
-            }
-        }
+        let told = FailedAttempt {
+            cause: failure.cause,
+            look_at: failure.look_at,
+            cooldown,
+            goes_on,
+            answer: reason,
+            request_id,
+        };
+        let counters = &self.lease.counters;
+        counters.tell_failure(now, SystemTime::now(), &told);
     }
 
     /// The answer has ended as it should.
     pub fn succeeded(&mut self, status: u16) {
-        if !self.end(Ended::Status(status), false)
-            && status < 400
-            && self.lease.succeeded(Instant::now())
-        {
-            self.is_well_again();
+        if !self.end(Ended::Status(status), false) && status < 400 {
+            let was_out = self.lease.succeeded(Instant::now());
+            self.tell_success(was_out);
         }
     }
 
-    fn is_well_again(&self) {
-        log::info!(endpoint = self.name(); "an endpoint is well again");
+    /// `was_out`: the endpoint was on cooldown until now.
+    fn tell_success(&self, was_out: bool) {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        self.lease.counters.tell_success(now, time, was_out);
     }
 
     /// Counts the attempt. True where it had ended already.
@@ -149,8 +156,11 @@ impl Drop for Attempt {
         let is_silent = self
             .lease
             .client_left(now, waited, self.first_byte.is_some());
-        if is_silent.is_some() {
-            self.lease.counters.cooled_down("silent");
+        if let Some(cooldown) = is_silent {
+            let answer = "clients left without a first byte";
+            let counters = &self.lease.counters;
+            counters.cooled_down("silent");
+            counters.tell_cooldown(SystemTime::now(), "silent", cooldown, answer);
             log::warn!(endpoint = self.name(), cause = "silent"; "clients left without a first byte: the endpoint is on cooldown");
         }
     }

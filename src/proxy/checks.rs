@@ -51,10 +51,13 @@ fn make(check: Check<Target>) {
         Ok(status @ (401 | 403 | 500..)) => ("check failed", format!("status {status}")),
         Ok(status) => {
             log::info!(endpoint = check.upstream.name(), status = status; "a check passed: the next request tries the endpoint");
+            let text = format!("status {status}: the next request tries it");
+            check.counters.tell_check(SystemTime::now(), true, &text);
             return check.passed();
         }
         Err(err) => ("check failed", err.to_string()),
     };
     log::warn!(endpoint = check.upstream.name(), cause = cause, answer = why.as_str(); "a check failed: the endpoint stays on cooldown");
+    check.counters.tell_check(SystemTime::now(), false, &why);
     check.failed(Instant::now(), SystemTime::now(), cause);
 }

@@ -80,6 +80,8 @@ impl Proxy {
 
     /// Puts a new configuration in force. Requests that are under way are not disturbed.
     pub fn reconfigure(&self, config: &Config) {
+        let clients: Vec<&str> = config.clients.iter().map(|client| &*client.name).collect();
+        self.metrics.expect(config.endpoints.len(), &clients);
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let old = mem::take(&mut *targets);
         let target = |endpoint: &Endpoint| {
@@ -245,10 +247,11 @@ impl Proxy {
                 suspect.cause,
                 suspect.cooldown,
             );
-            if cooldown.is_some() {
-                self.metrics
-                    .endpoint(&suspect.endpoint)
-                    .cooled_down(suspect.cause);
+            if let Some(cooldown) = cooldown {
+                let counters = self.metrics.endpoint(&suspect.endpoint);
+                counters.cooled_down(suspect.cause);
+                let answer = "another endpoint answers what it refused";
+                counters.tell_cooldown(SystemTime::now(), suspect.cause, cooldown, answer);
             }
             let seconds = suspect.cooldown.as_secs_f64();
             log::error!(endpoint = suspect.endpoint.as_str(), cause = suspect.cause, cooldown_seconds = seconds;

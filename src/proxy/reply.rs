@@ -154,7 +154,8 @@ impl<'a> Reply<'a> {
             End::Broken(reason) if !self.exchange.abort.is_aborted() => {
                 let may_cool_down = self.exchange.admission.route.may_cool_down;
                 let failure = Failure::broke_off(may_cool_down);
-                attempt.failed(&failure, Ended::Broken, reason, &self.record.request_id);
+                let request_id = &self.record.request_id;
+                attempt.failed(&failure, Ended::Broken, false, reason, request_id);
             }
             End::Broken(_) | End::ClientGone => {}
         }

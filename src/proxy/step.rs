@@ -81,10 +81,12 @@ fn judge(answer: Answer, subject: &Subject, mut attempt: Attempt, exchange: &Exc
         Outcome::NoAnswer => Ended::Broken,
         _ => Ended::Status(parts.status.as_u16()),
     };
-    attempt.failed(&failure, ended, &reason, &exchange.admission.request_id);
     // Where nobody else can be asked it goes out as it comes; but a refused token is not the client's.
     let is_last = !subject.has_choice && parts.status != StatusCode::UNAUTHORIZED;
-    if is_last || !exchange.admission.config.failover {
+    let goes_on = exchange.admission.config.failover && !is_last;
+    let request_id = &exchange.admission.request_id;
+    attempt.failed(&failure, ended, goes_on, &reason, request_id);
+    if !goes_on {
         return Step::deliver(Delivery::Answer(parts, body, attempt));
     }
     let suspect = failed_suspect(&failure, &attempt);
@@ -173,7 +175,7 @@ fn failed(
     let request_id = &exchange.admission.request_id;
     match failover::judge(&outcome, subject.sort(&outcome), SystemTime::now()) {
         Verdict::GiveUp(failure) => {
-            attempt.failed(&failure, ended, reason, request_id);
+            attempt.failed(&failure, ended, false, reason, request_id);
             let message = format!(
                 "{} gave no answer within responseSeconds; it may be working on the request",
                 attempt.name()
@@ -181,7 +183,8 @@ fn failed(
             Step::deliver(Delivery::error(StatusCode::REQUEST_TIMEOUT, message))
         }
         Verdict::Next(failure) => {
-            attempt.failed(&failure, ended, reason, request_id);
+            let goes_on = exchange.admission.config.failover;
+            attempt.failed(&failure, ended, goes_on, reason, request_id);
             Step::TryNext(Box::new(Failed {
                 reason: format!("{}: {reason}", attempt.name()),
                 answer: None,

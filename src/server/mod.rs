@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 
 use crate::api::errors::{error, request_id};
 use crate::config::Config;
@@ -73,12 +73,12 @@ impl Server {
     pub fn reconfigure(&self, config: Config) {
         self.proxy.reconfigure(&config);
         *lock(&self.config) = Arc::new(config);
-        self.metrics.reloaded(true);
+        self.metrics.reloaded(SystemTime::now(), None);
     }
 
-    /// Counts a configuration that was not put in force.
-    pub fn count_bad_reload(&self) {
-        self.metrics.reloaded(false);
+    /// Counts a configuration that was not put in force, for this reason.
+    pub fn count_bad_reload(&self, complaint: &str) {
+        self.metrics.reloaded(SystemTime::now(), Some(complaint));
     }
 
     /// From now on `/health` says `draining` and other requests are refused. Returns how long those that run may.
@@ -165,6 +165,13 @@ impl Host for Server {
         let mut answer = error(refusal.status, &refusal.message, &id);
         cors.mark(answer.headers_mut());
         self.metrics.refused(refusal.cause);
+        let is_busy = matches!(
+            refusal.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        );
+        if is_busy && asked.admission.is_some() {
+            self.metrics.turned_away(Instant::now());
+        }
         self.answered_locally(asked.method, asked.path, &answer, &id);
         answer
     }

@@ -134,7 +134,7 @@ impl Watch {
         let tell = is_asked || (known.is_some() && !is_told);
         if tell {
             log::error!("the configuration stays as it was: {complaint}");
-            self.server.count_bad_reload();
+            self.server.count_bad_reload(&complaint);
         }
         self.complaint = Some((complaint, tell || is_told));
     }

@@ -1,19 +1,24 @@
 //! The answers that tell how things stand: `/health`, `/metrics`, and the page that shows them.
 //!
 //! No I/O and no clock in here: a `View` holds the moment and all that is known of it. The page is the same for
-//! everybody and holds no data; it asks `/metrics` for JSON, which needs a client token where one is set.
+//! everybody and holds no data; it asks its own path for JSON, which needs a client token where one is set.
+
+mod endpoints;
+mod overview;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use http::Response;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use humantime::format_rfc3339_millis;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::balancer::{self, EndpointState, Snapshot};
-use crate::telemetry::metrics::{Load, Metrics, SLOT, Slot};
+use crate::balancer::Snapshot;
+use crate::telemetry::history::Span;
+use crate::telemetry::metrics::{Load, Metrics};
+use endpoints::EndpointHealth;
+use overview::{Overview, rfc3339};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -29,7 +34,7 @@ pub struct View<'a> {
 
 /// `GET /health`. `admitted`: the caller may see more than that we are here.
 pub fn health(view: &View, admitted: bool) -> Response<Vec<u8>> {
-    let timestamp = format_rfc3339_millis(view.time).to_string();
+    let timestamp = rfc3339(view.time);
     if !admitted {
         return json_answer(&json!({ "status": status(view), "timestamp": timestamp }));
     }
@@ -38,7 +43,10 @@ pub fn health(view: &View, admitted: bool) -> Response<Vec<u8>> {
         timestamp,
         version: VERSION,
         uptime_seconds: view.metrics.uptime(view.now).as_secs(),
-        endpoints: endpoints(&view.snapshot).collect(),
+        endpoints: (1..)
+            .zip(&view.snapshot.endpoints)
+            .map(|(index, endpoint)| EndpointHealth::of(index, endpoint))
+            .collect(),
         current_endpoint: view.snapshot.next + 1,
         in_flight: view.load.in_flight,
         queued: view.load.queued,
@@ -46,29 +54,37 @@ pub fn health(view: &View, admitted: bool) -> Response<Vec<u8>> {
     })
 }
 
-/// `GET /metrics`: text for Prometheus, or JSON for the page, where `accept` names it.
-pub fn metrics(view: View, asked: &HeaderMap) -> Response<Vec<u8>> {
-    let accepts = asked
-        .get_all(header::ACCEPT)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut answer = if accepts
-        .into_iter()
+/// `GET /metrics`, for Prometheus.
+pub fn metrics(view: &View) -> Response<Vec<u8>> {
+    let text = view.metrics.text(&view.snapshot, view.load);
+    answer(
+        "text/plain; version=0.0.4; charset=utf-8",
+        "no-store",
+        text.into_bytes(),
+    )
+}
+
+/// Whether a `GET /` asks for the page's data and not for the page.
+pub fn wants_data(asked: &HeaderMap) -> bool {
+    let accepts = asked.get_all(header::ACCEPT).into_iter();
+    accepts
+        .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("application/json"))
-    {
-        json_answer(&overview(&view))
-    } else {
-        let text = view.metrics.text(&view.snapshot, view.load);
-        answer(
-            "text/plain; version=0.0.4; charset=utf-8",
-            "no-store",
-            text.into_bytes(),
-        )
-    };
+}
+
+/// `GET /` for who wants the data. With `span=day` in the query its history is a day's, else an hour's.
+pub fn data(view: &View, query: Option<&str>) -> Response<Vec<u8>> {
+    let wants_day = query.is_some_and(|query| query.split('&').any(|part| part == "span=day"));
+    let span = if wants_day { Span::Day } else { Span::Hour };
+    let mut answer = json_answer(&Overview::of(view, span));
+    vary(&mut answer);
     answer
-        .headers_mut()
-        .insert(header::VARY, HeaderValue::from_static("accept"));
-    answer
+}
+
+/// The page and its data have one address.
+fn vary(answer: &mut Response<Vec<u8>>) {
+    let headers = answer.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
 }
 
 /// `GET /`.
@@ -82,6 +98,7 @@ pub fn page() -> Response<Vec<u8>> {
     for (name, value) in PAGE_HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    vary(&mut answer);
     answer
 }
 
@@ -93,8 +110,8 @@ const PAGE_HEADERS: [(HeaderName, &str); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; \
-         style-src 'sha256-uvRMCg2dfI3fL+twpgrbQSncN2nbUGhS7GNCg2NRycU='; \
-         script-src 'sha256-iMRqy6OqJSo3BbnezFlEaOOGA1NJCjtVC0kdSp4u4DQ='; \
+         style-src 'sha256-5w/95WQRgWJFag/LipiVX5nO21UJOLwUJ6+fGVNgeig='; \
+         script-src 'sha256-v/cNinI/TbJatlTQN3A1iFU5QCOZJBKcU4xzqPYGlQI='; \
          connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'; trusted-types 'none'",
     ),
@@ -121,171 +138,12 @@ struct Health<'a> {
     workers: usize,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EndpointHealth<'a> {
-    index: usize,
-    name: &'a str,
-    #[serde(rename = "baseURL")]
-    base_url: &'a str,
-    /// `Config::load` takes none without one.
-    has_token: bool,
-    tier: u8,
-    /// Told only where it gets nothing, as the configuration says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    enabled: Option<bool>,
-    state: &'static str,
-    resting_seconds: u64,
-    in_flight: u32,
-    requests: u64,
-    failures: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<LastError>,
-}
-
-#[derive(Serialize)]
-struct LastError {
-    at: String,
-    cause: &'static str,
-}
-
-/// What the page shows.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Overview<'a> {
-    status: &'static str,
-    version: &'static str,
-    uptime_seconds: u64,
-    current_endpoint: usize,
-    in_flight: usize,
-    queued: usize,
-    queue: usize,
-    workers: usize,
-    /// Forwarded requests by the status that the client got.
-    answers: Vec<(u16, u64)>,
-    refused: Vec<(&'static str, u64)>,
-    good_reloads: u64,
-    bad_reloads: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    slot_seconds: u64,
-    endpoints: Vec<EndpointOverview<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EndpointOverview<'a> {
-    #[serde(flatten)]
-    health: EndpointHealth<'a>,
-    cause: Option<&'static str>,
-    input_tokens: u64,
-    output_tokens: u64,
-    cache_read_tokens: u64,
-    cache_write_tokens: u64,
-    recent: Recent,
-}
-
-/// The last ten minutes, oldest slot first.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Recent {
-    requests: Vec<u32>,
-    failures: Vec<u32>,
-    answers: Vec<u32>,
-    /// The mean of the answers' times to their first byte, in milliseconds; `null` where there was none.
-    first_byte_ms: Vec<Option<f64>>,
-}
-
 fn status(view: &View) -> &'static str {
     match (view.snapshot.none_well, view.snapshot.some_unwell) {
         _ if view.load.draining => "draining",
         (true, _) => "failing",
         (false, true) => "degraded",
         (false, false) => "healthy",
-    }
-}
-
-fn endpoints(snapshot: &Snapshot) -> impl Iterator<Item = EndpointHealth<'_>> {
-    (1..)
-        .zip(&snapshot.endpoints)
-        .map(|(index, endpoint)| EndpointHealth {
-            index,
-            name: &endpoint.name,
-            base_url: &endpoint.base_url,
-            has_token: true,
-            tier: endpoint.tier,
-            enabled: (!endpoint.enabled).then_some(false),
-            state: endpoint.state,
-            resting_seconds: whole_seconds(endpoint),
-            in_flight: endpoint.in_flight,
-            requests: endpoint.requests,
-            failures: endpoint.failures,
-            last_error: endpoint.last_error.map(last_error),
-        })
-}
-
-fn last_error(error: balancer::LastError) -> LastError {
-    LastError {
-        at: format_rfc3339_millis(error.at).to_string(),
-        cause: error.cause,
-    }
-}
-
-/// Rounded up: one on cooldown never shows 0.
-fn whole_seconds(endpoint: &EndpointState) -> u64 {
-    endpoint.cooldown.as_secs() + u64::from(endpoint.cooldown.subsec_nanos() > 0)
-}
-
-fn overview<'a>(view: &'a View) -> Overview<'a> {
-    let metrics = view.metrics;
-    let [good_reloads, bad_reloads] = metrics.reloads();
-    let [bytes_in, bytes_out] = metrics.bytes();
-    let endpoints =
-        endpoints(&view.snapshot)
-            .zip(&view.snapshot.endpoints)
-            .map(|(health, endpoint)| {
-                let counters = metrics.endpoint(&endpoint.name);
-                let usage = counters.usage();
-                EndpointOverview {
-                    health,
-                    cause: endpoint.cause,
-                    input_tokens: usage.input,
-                    output_tokens: usage.output,
-                    cache_read_tokens: usage.cache_read,
-                    cache_write_tokens: usage.cache_write,
-                    recent: recent(&counters.recent(view.now)),
-                }
-            });
-    Overview {
-        status: status(view),
-        version: VERSION,
-        uptime_seconds: metrics.uptime(view.now).as_secs(),
-        current_endpoint: view.snapshot.next + 1,
-        in_flight: view.load.in_flight,
-        queued: view.load.queued,
-        queue: view.load.queue,
-        workers: view.load.workers,
-        answers: metrics.statuses(),
-        refused: metrics.refusals(),
-        good_reloads,
-        bad_reloads,
-        bytes_in,
-        bytes_out,
-        slot_seconds: SLOT.as_secs(),
-        endpoints: endpoints.collect(),
-    }
-}
-
-fn recent(slots: &[Slot]) -> Recent {
-    let mean = |slot: &Slot| {
-        let mean: Duration = slot.first_bytes.checked_div(slot.answers)?;
-        Some((mean.as_secs_f64() * 1e4).round() / 10.0)
-    };
-    Recent {
-        requests: slots.iter().map(|slot| slot.requests).collect(),
-        failures: slots.iter().map(|slot| slot.failures).collect(),
-        answers: slots.iter().map(|slot| slot.answers).collect(),
-        first_byte_ms: slots.iter().map(mean).collect(),
     }
 }
 

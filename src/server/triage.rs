@@ -19,7 +19,9 @@ impl Server {
         let route = route(&head.method, path);
         let is_admitted = access::is_admitted(&config, &head.headers);
         let request_id = request_id();
-        let mut answer = match self.refusal(route, path, is_admitted) {
+        let wants_data = route == Route::Page && status::wants_data(&head.headers);
+        let needs_token = wants_data || matches!(route, Route::Forward(_) | Route::Metrics);
+        let mut answer = match self.refusal(route, path, is_admitted || !needs_token) {
             Some(refusal) => {
                 self.metrics.refused(refusal.cause);
                 let mut answer = error(refusal.status, &refusal.message, &request_id);
@@ -41,7 +43,8 @@ impl Server {
                         request_id,
                     });
                 }
-                Route::Metrics => status::metrics(self.view(), &head.headers),
+                Route::Metrics => status::metrics(&self.view()),
+                Route::Page if wants_data => status::data(&self.view(), head.target.query()),
                 Route::Health => status::health(&self.view(), is_admitted),
                 Route::Preflight => preflight(&cors, &head.headers),
                 _ => status::page(),
@@ -54,8 +57,8 @@ impl Server {
         Triage::Answer(answer)
     }
 
-    /// Why a request gets an error at once, if it does.
-    fn refusal(&self, route: Route, path: &str, is_admitted: bool) -> Option<Refusal> {
+    /// Why a request gets an error at once, if it does. `may_come_in`: it has the token that it needs.
+    fn refusal(&self, route: Route, path: &str, may_come_in: bool) -> Option<Refusal> {
         let refusal = |status, cause, message: String| Refusal {
             status,
             cause,
@@ -64,7 +67,7 @@ impl Server {
         match route {
             Route::Health => None,
             _ if self.is_draining() => Some(SHUTTING_DOWN),
-            Route::Forward(_) | Route::Metrics if !is_admitted => Some(NO_CLIENT_TOKEN),
+            _ if !may_come_in => Some(NO_CLIENT_TOKEN),
             Route::WrongMethod => Some(refusal(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "wrong method",

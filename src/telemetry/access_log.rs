@@ -34,6 +34,17 @@ impl End {
     }
 }
 
+/// What a request came to, as its client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForClient {
+    /// An answer, or an error that the request itself is at fault for.
+    Good,
+    /// An endpoint's fault, or ours: nothing that the client can mend.
+    Failed,
+    /// The client did not wait for its end.
+    Left,
+}
+
 /// One request that was forwarded, or was to be. Whoever answers it fills this.
 #[derive(Debug)]
 pub struct Record {
@@ -101,6 +112,16 @@ impl Record {
     pub fn first_byte_after(&self) -> Option<Duration> {
         self.first_byte
             .map(|first| first.saturating_duration_since(self.arrived))
+    }
+
+    /// What it came to. Refusals of a token are here an endpoint's: the client's own was judged before.
+    pub fn for_client(&self) -> ForClient {
+        match (&self.end, self.status) {
+            (End::ClientGone, _) | (_, CLIENT_GONE) => ForClient::Left,
+            (End::Broken(_), _) => ForClient::Failed,
+            (End::Whole, 401 | 402 | 403 | 408 | 429 | 500..) => ForClient::Failed,
+            (End::Whole, _) => ForClient::Good,
+        }
     }
 
     /// The endpoint that the log names: whose answer it was, or who kept the client waiting.

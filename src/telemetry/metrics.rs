@@ -4,22 +4,25 @@
 //! know anyway (who is up, how long the queue is) is not kept a second time: `scrape` gets it when somebody asks. No
 //! I/O and no clock in here: callers pass `now`.
 
+mod clients;
 mod counters;
+mod endpoint;
 mod exposition;
-mod recent;
 mod scrape;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
 
-use super::access_log::Record;
-use crate::api::usage::Usage;
-use counters::{Causes, Histogram, Statuses};
-use recent::Recent;
-pub use recent::{SLOT, SLOTS, Slot};
+use super::access_log::{ForClient, Record};
+use super::events::{Events, Kind};
+use super::history::{self, Answers, Fine, Series, Span};
+pub use clients::ClientMetrics;
+use clients::Clients;
+use counters::{Causes, Histogram, Statuses, add};
+pub use endpoint::{EndpointMetrics, FailedAttempt};
 
 /// How busy the server is at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,6 +95,11 @@ pub struct Metrics {
     bytes_out: AtomicU64,
     refused: Causes,
     reloads: [AtomicU64; 2],
+    clients: Clients,
+    series: Mutex<Series<Answers>>,
+    /// Whether there are few enough endpoints and clients for a day of each one's history.
+    keeps_day: Arc<AtomicBool>,
+    events: Arc<Events>,
     /// Those that somebody still holds: the balancer's, and removed ones whose last requests are under way.
     endpoints: Mutex<Vec<Weak<EndpointMetrics>>>,
 }
@@ -110,6 +118,10 @@ impl Metrics {
             bytes_out: AtomicU64::new(0),
             refused: Causes::default(),
             reloads: Default::default(),
+            clients: Clients::default(),
+            series: Mutex::new(Series::new(now)),
+            keeps_day: Arc::new(AtomicBool::new(true)),
+            events: Arc::default(),
             endpoints: Mutex::default(),
         })
     }
@@ -126,20 +138,56 @@ impl Metrics {
         {
             return known;
         }
-        let endpoint = Arc::new(EndpointMetrics::new(name, self.begun));
+        let endpoint = Arc::new(EndpointMetrics::new(
+            name,
+            self.begun,
+            self.keeps_day.clone(),
+            self.events.clone(),
+        ));
         endpoints.push(Arc::downgrade(&endpoint));
         endpoint
+    }
+
+    /// What a configuration has that is counted by name. Counters of clients that are gone are forgotten.
+    pub fn expect(&self, endpoints: usize, clients: &[&str]) {
+        let keeps_day = endpoints + clients.len() <= history::MOST_DAYS;
+        self.keeps_day.store(keeps_day, Relaxed);
+        self.clients.keep(clients);
     }
 
     /// Counts a request that was forwarded, or was to be. `total`: from its arrival to its answer's end.
     pub fn forwarded(&self, record: &Record, total: Duration) {
         self.forwarded.add(record.status);
-        if let Some(first_byte) = record.first_byte_after() {
+        let outcome = record.for_client();
+        let is_good = outcome == ForClient::Good && record.status < 400;
+        let first_byte = record.first_byte_after().filter(|_| is_good);
+        if let Some(first_byte) = first_byte {
             self.first_byte.observe(first_byte);
         }
         self.total.observe(total);
-        self.bytes_in.fetch_add(record.bytes_in, Relaxed);
-        self.bytes_out.fetch_add(record.bytes_out, Relaxed);
+        add(&self.bytes_in, record.bytes_in);
+        add(&self.bytes_out, record.bytes_out);
+        let now = record.arrived + total;
+        let step = Answers {
+            answers: (outcome != ForClient::Left).into(),
+            failed: (outcome == ForClient::Failed).into(),
+            saved: (is_good && record.attempts > 1).into(),
+            left: (outcome == ForClient::Left).into(),
+            first_byte: first_byte.map(Fine::of).unwrap_or_default(),
+        };
+        lock(&self.series).add(now, true, &step);
+        self.clients
+            .count(self.begun, now, self.keeps_day(), record);
+    }
+
+    /// Counts a request that was to be forwarded, and that we answered with an error because we are too busy.
+    pub fn turned_away(&self, now: Instant) {
+        let step = Answers {
+            answers: 1,
+            failed: 1,
+            ..Answers::default()
+        };
+        lock(&self.series).add(now, true, &step);
     }
 
     /// Counts a request that was answered at the door.
@@ -152,9 +200,38 @@ impl Metrics {
         self.refused.add(cause);
     }
 
-    /// Counts a changed configuration file that was put in force, or was not.
-    pub fn reloaded(&self, good: bool) {
-        self.reloads[usize::from(!good)].fetch_add(1, Relaxed);
+    /// Counts a changed configuration file that was put in force, or was not: for this reason.
+    pub fn reloaded(&self, time: SystemTime, complaint: Option<&str>) {
+        add(&self.reloads[usize::from(complaint.is_some())], 1);
+        match complaint {
+            Some(complaint) => self.events.add(time, Kind::Complaint, None, "", complaint),
+            None => self.events.add(time, Kind::Reload, None, "", ""),
+        }
+    }
+
+    /// Whether endpoints and clients have a day of history.
+    pub fn keeps_day(&self) -> bool {
+        self.keeps_day.load(Relaxed)
+    }
+
+    /// The last events.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// All clients that were seen, by name.
+    pub fn clients(&self) -> Vec<(String, Arc<ClientMetrics>)> {
+        self.clients.all()
+    }
+
+    /// How it went for all clients.
+    pub fn history(&self, now: Instant, span: Span) -> Vec<Answers> {
+        lock(&self.series).steps(now, span)
+    }
+
+    /// The last so many steps of the hour, in one.
+    pub fn recent(&self, now: Instant, steps: usize) -> Answers {
+        lock(&self.series).last(now, steps)
     }
 
     pub fn uptime(&self, now: Instant) -> Duration {
@@ -181,83 +258,8 @@ impl Metrics {
     }
 }
 
-/// One endpoint's counters.
-#[derive(Debug)]
-pub struct EndpointMetrics {
-    name: String,
-    ended: [AtomicU64; Ended::LABELS.len()],
-    rests: Causes,
-    tokens: [AtomicU64; TOKENS.len()],
-    recent: Mutex<Recent>,
-}
-
 /// The `kind` label of tokens.
 const TOKENS: [&str; 4] = ["input", "output", "cache_read", "cache_write"];
-
-impl EndpointMetrics {
-    fn new(name: &str, now: Instant) -> EndpointMetrics {
-        EndpointMetrics {
-            name: name.to_owned(),
-            ended: Default::default(),
-            rests: Causes::default(),
-            tokens: Default::default(),
-            recent: Mutex::new(Recent::new(now)),
-        }
-    }
-
-    /// An attempt begins.
-    pub fn begun(&self, now: Instant) {
-        lock(&self.recent).slot(now).requests += 1;
-    }
-
-    /// It has ended. `first_byte`: how long after its beginning the answer began, if it did. `failed`: it counts as one of
-    /// the endpoint's failures.
-    pub fn ended(&self, now: Instant, ended: Ended, first_byte: Option<Duration>, failed: bool) {
-        self.ended[ended.index()].fetch_add(1, Relaxed);
-        let mut recent = lock(&self.recent);
-        let slot = recent.slot(now);
-        slot.failures += u32::from(failed);
-        if let Some(first_byte) = first_byte {
-            slot.answers += 1;
-            slot.first_bytes = slot.first_bytes.saturating_add(first_byte);
-        }
-    }
-
-    /// The endpoint rests, for `cause`.
-    pub fn cooled_down(&self, cause: &'static str) {
-        self.rests.add(cause);
-    }
-
-    /// An answer cost so much.
-    pub fn used(&self, usage: Usage) {
-        let counts = [
-            usage.input,
-            usage.output,
-            usage.cache_read,
-            usage.cache_write,
-        ];
-        for (sum, count) in self.tokens.iter().zip(counts) {
-            sum.fetch_add(count, Relaxed);
-        }
-    }
-
-    /// Tokens so far.
-    pub fn usage(&self) -> Usage {
-        let [input, output, cache_read, cache_write] =
-            self.tokens.each_ref().map(|sum| sum.load(Relaxed));
-        Usage {
-            input,
-            output,
-            cache_read,
-            cache_write,
-        }
-    }
-
-    /// The last ten minutes, oldest first; the last slot is the one that is still being filled.
-    pub fn recent(&self, now: Instant) -> [Slot; SLOTS] {
-        lock(&self.recent).slots(now)
-    }
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

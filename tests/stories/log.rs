@@ -302,8 +302,34 @@ fn the_journal_gets_a_priority_and_no_time() {
     });
     child.kill().expect("it runs");
     let _ = child.wait();
+    assert!(text.contains("<6>INFO  listening on"), "{text}");
     assert!(
-        text.lines().all(|line| line.starts_with("<6>INFO  ")),
+        text.lines().all(|line| {
+            ["<6>INFO  ", "<4>WARN  "]
+                .iter()
+                .any(|head| line.starts_with(head))
+        }),
         "{text}"
     );
+}
+
+#[test]
+fn an_outage_is_a_line_for_each_cause_and_not_one_for_each_attempt() {
+    let answers = [
+        status(529),
+        status(529),
+        status(529),
+        status(503),
+        status(529),
+        ok("{}"),
+    ];
+    let (a, b) = (Upstream::script(answers), Upstream::always(ok("{}")));
+    let balancer = balance(&[&a, &b]).set("cooldownSeconds", 0).start();
+    (0..12).for_each(|_| assert_eq!(balancer.ask().status, 200));
+    requests(&balancer, 12);
+    let is_told = |line: &&String| line.contains("fail") && line.contains("endpoint=one");
+    let lines: Vec<String> = balancer.log().iter().filter(is_told).cloned().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("cause=overloaded"), "{lines:?}");
+    assert!(lines[1].contains("cause=\"server error\""), "{lines:?}");
 }

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::api::usage::Usage;
+use crate::balancer::{EndpointState, LastError, LimitState, ModelState};
 use crate::telemetry::metrics::{Ended, record};
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use serde_json::Value;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 fn endpoint(name: &str, state: &'static str, cooldown: f64) -> EndpointState {
     EndpointState {
@@ -13,9 +14,10 @@ fn endpoint(name: &str, state: &'static str, cooldown: f64) -> EndpointState {
         base_url: format!("https://{name}.example/api/"),
         state,
         tier: 1,
+        weight: 2,
         enabled: true,
         cooldown: Duration::from_secs_f64(cooldown),
-        last_error: (state == "resting").then_some(crate::balancer::LastError {
+        last_error: (state == "resting").then_some(LastError {
             at: UNIX_EPOCH + Duration::from_millis(1_704_067_199_000),
             cause: "rate limited",
         }),
@@ -81,8 +83,7 @@ fn status_words() {
     let metrics = Metrics::new(begun, UNIX_EPOCH);
     let check = |none_well: bool, some_unwell: bool, draining: bool, expected: &str| {
         let mut view = view(&metrics, begun);
-        view.snapshot.none_well = none_well;
-        view.snapshot.some_unwell = some_unwell;
+        (view.snapshot.none_well, view.snapshot.some_unwell) = (none_well, some_unwell);
         view.load.draining = draining;
         assert_eq!(read(&health(&view, false))["status"], expected);
         assert_eq!(read(&health(&view, true))["status"], expected);
@@ -95,84 +96,165 @@ fn status_words() {
 }
 
 #[test]
-fn metrics_come_as_text_or_json() {
-    let begun = Instant::now();
-    let metrics = Metrics::new(begun, UNIX_EPOCH);
-    let check = |accept: &[&'static str], expected: &str| {
+fn the_data_is_for_who_accepts_it() {
+    let check = |accept: &[&'static str], expected: bool| {
         let mut asked = HeaderMap::new();
         for value in accept {
             asked.append(header::ACCEPT, HeaderValue::from_static(value));
         }
-        let answer = super::metrics(view(&metrics, begun), &asked);
-        assert_eq!(answer.headers()["content-type"], expected, "{accept:?}");
-        assert_eq!(answer.headers()["cache-control"], "no-store");
-        assert_eq!(answer.headers()["vary"], "accept");
+        assert_eq!(wants_data(&asked), expected, "{accept:?}");
     };
-    let text = "text/plain; version=0.0.4; charset=utf-8";
-    check(&[], text);
-    check(&["*/*"], text);
+    check(&[], false);
+    check(&["*/*"], false);
     check(
-        &["application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"],
-        text,
+        &["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
+        false,
     );
-    check(&["application/json"], "application/json");
-    check(
-        &["text/html", "text/plain, application/json"],
-        "application/json",
-    );
+    check(&["application/json"], true);
+    check(&["text/plain", "text/html, application/json"], true);
 }
 
 #[test]
-fn the_overview_has_what_the_page_shows() {
+fn the_data_has_what_the_page_shows() {
     let begun = Instant::now();
     let metrics = Metrics::new(begun, UNIX_EPOCH);
     let one = metrics.endpoint("one");
-    one.begun(begun);
-    one.begun(begun);
-    one.ended(
-        begun,
-        Ended::Status(200),
-        Some(Duration::from_micros(1500)),
-        false,
-    );
-    one.ended(
-        begun,
-        Ended::Status(200),
-        Some(Duration::from_micros(2000)),
-        true,
-    );
-    one.used(Usage {
+    let (good, bad) = (Duration::from_millis(800), Duration::from_millis(1));
+    one.ended(begun, Ended::Status(200), Some(good), false);
+    one.ended(begun, Ended::Status(500), Some(bad), true);
+    let usage = Usage {
         input: 1,
         output: 2,
         cache_read: 3,
         cache_write: 4,
-    });
-    metrics.forwarded(&record(200, None, 10, 20), Duration::ZERO);
+    };
+    one.used(usage);
+    let mut of_client = record(200, Some(good), 10, 20);
+    of_client.client = Some("ci".into());
+    of_client.usage = Some(usage);
+    of_client.attempts = 2;
+    metrics.forwarded(&of_client, good);
     metrics.answered_locally(http::StatusCode::UNAUTHORIZED);
     metrics.refused("no client token");
-    let overview = serde_json::to_value(super::overview(&view(&metrics, begun))).expect("JSON");
-    let found = &overview["endpoints"][0];
-    assert_eq!(found["name"], "one");
-    assert_eq!(found["inFlight"], 2);
-    assert_eq!(found["cacheReadTokens"], 3);
-    assert_eq!(
-        found["recent"]["requests"].as_array().map(Vec::len),
-        Some(60)
+    metrics.reloaded(
+        UNIX_EPOCH + Duration::from_secs(5),
+        Some("line 3: what is this?"),
     );
-    assert_eq!(found["recent"]["requests"][58], 2); // 12 s ago: the slot before this one.
-    assert_eq!(found["recent"]["failures"][58], 1);
-    assert_eq!(found["recent"]["firstByteMs"][58], 1.8);
-    assert_eq!(found["recent"]["firstByteMs"][59], Value::Null);
-    assert_eq!(overview["endpoints"][1]["cause"], "rate limited");
-    assert_eq!(overview["answers"], json!([[200, 1]]));
-    assert_eq!(overview["refused"], json!([["no client token", 1]]));
-    assert_eq!(overview["queue"], 5);
+    let answer = data(&view(&metrics, begun), None);
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert_eq!(answer.headers()["vary"], "accept");
+    let found = read(&answer);
+    let near = |value: &Value| {
+        let value = value.as_f64().expect("a number");
+        assert!((500.0..1200.0).contains(&value), "{value}");
+    };
+    assert_eq!(found["recent"]["answers"], 1);
+    assert_eq!(found["recent"]["saved"], 1);
+    near(&found["recent"]["p95"]);
+    assert_eq!(
+        (&found["stepSeconds"], &found["groupSeconds"]),
+        (&json!(10), &json!(60))
+    );
+    assert_eq!(
+        found["history"]["answers"].as_array().map(Vec::len),
+        Some(360)
+    );
+    let endpoint = &found["endpoints"][0];
+    assert_eq!(
+        (&endpoint["name"], &endpoint["inFlight"]),
+        (&json!("one"), &json!(2))
+    );
+    assert_eq!(
+        (&endpoint["cacheReadTokens"], &endpoint["recent"]["failed"]),
+        (&json!(3), &json!(1))
+    );
+    near(&endpoint["recent"]["p50"]);
+    assert_eq!(endpoint["attempts"].as_array().map(Vec::len), Some(60));
+    assert_eq!(endpoint["attempts"][59], 2);
+    let idle = &found["endpoints"][1];
+    assert_eq!(
+        (&idle["cause"], &idle["attempts"]),
+        (&json!("rate limited"), &json!([]))
+    );
+    let client = &found["clients"][0];
+    assert_eq!(
+        (&client["name"], &client["allRequests"]),
+        (&json!("ci"), &json!(1))
+    );
+    assert_eq!(client["outputTokens"], 2);
+    let event = json!({"kind": "complaint", "first": 5000, "last": 5000, "count": 1, "endpoint": null, "cause": "",
+        "text": "line 3: what is this?"});
+    assert_eq!(found["events"], json!([event]));
+    assert_eq!(found["answers"], json!([[200, 1]]));
+    assert_eq!(found["refused"], json!([["no client token", 1]]));
+    assert_eq!(
+        (&found["queue"], &found["keepsDay"]),
+        (&json!(5), &json!(true))
+    );
+
+    let day = read(&data(&view(&metrics, begun), Some("x=1&span=day")));
+    assert_eq!(
+        (&day["stepSeconds"], &day["groupSeconds"]),
+        (&json!(300), &json!(1200))
+    );
+    assert_eq!(
+        day["history"]["answers"].as_array().map(Vec::len),
+        Some(288)
+    );
+    assert_eq!(
+        day["endpoints"][0]["attempts"].as_array().map(Vec::len),
+        Some(72)
+    );
+}
+
+#[test]
+fn an_endpoint_that_is_not_well_says_why() {
+    let begun = Instant::now();
+    let metrics = Metrics::new(begun, UNIX_EPOCH);
+    let mut view = view(&metrics, begun);
+    let endpoint = &mut view.snapshot.endpoints[1];
+    endpoint.since = Some(begun + Duration::from_secs(2));
+    endpoint.growth = 3;
+    endpoint.next_check = Some(Duration::from_millis(1200));
+    endpoint.share = 1.0;
+    endpoint.models = vec![ModelState {
+        model: "claude-x".into(),
+        cooldown: Duration::from_secs(9),
+        cause: "rate limited",
+    }];
+    endpoint.limits = vec![LimitState {
+        name: "5h".into(),
+        used: 0.123_456,
+        warned: true,
+        reset_in: Some(Duration::from_secs(60)),
+    }];
+    let found = read(&data(&view, None))["endpoints"][1].clone();
+    let check = |key: &str, expected: Value| assert_eq!(found[key], expected, "{key}");
+    check("tier", json!(1));
+    check("weight", json!(2));
+    check("maxConcurrent", Value::Null);
+    check("cause", json!("rate limited"));
+    check("sinceSeconds", json!(10));
+    check("growth", json!(3));
+    check("nextCheckSeconds", json!(2));
+    check(
+        "lastError",
+        json!({"at": "2023-12-31T23:59:59.000Z", "cause": "rate limited"}),
+    );
+    check(
+        "models",
+        json!([{"model": "claude-x", "seconds": 9, "cause": "rate limited"}]),
+    );
+    check(
+        "limits",
+        json!([{"name": "5h", "used": 0.1235, "warned": true, "resetSeconds": 60}]),
+    );
 }
 
 #[test]
 fn the_page_is_small_and_its_policy_fits() {
     let answer = page();
-    assert!(PAGE.len() < 40_000, "the page has {} bytes", PAGE.len());
+    assert!(PAGE.len() < 60_000, "the page has {} bytes", PAGE.len());
     let policy = answer.headers()["content-security-policy"]
         .to_str()
         .expect("ASCII");

@@ -7,6 +7,12 @@ use std::time::Duration;
 
 use super::lock;
 
+/// Adds to a counter that stays at its top rather than begin again at 0, which would look like a restart.
+pub fn add(counter: &AtomicU64, more: u64) {
+    let sum = |count: u64| Some(count.saturating_add(more));
+    let _ = counter.fetch_update(Relaxed, Relaxed, sum);
+}
+
 /// Counts by HTTP status. What is no status (over 599) counts as 599.
 #[derive(Debug)]
 pub struct Statuses([AtomicU64; 500]);
@@ -19,7 +25,7 @@ impl Default for Statuses {
 
 impl Statuses {
     pub fn add(&self, status: u16) {
-        self.0[usize::from(status.clamp(100, 599)) - 100].fetch_add(1, Relaxed);
+        add(&self.0[usize::from(status.clamp(100, 599)) - 100], 1);
     }
 
     pub fn counts(&self) -> Vec<(u16, u64)> {
@@ -38,7 +44,7 @@ impl Causes {
     pub fn add(&self, cause: &'static str) {
         let mut counts = lock(&self.0);
         match counts.iter_mut().find(|(known, _)| *known == cause) {
-            Some((_, count)) => *count += 1,
+            Some((_, count)) => *count = count.saturating_add(1),
             None => counts.push((cause, 1)),
         }
     }
@@ -65,8 +71,9 @@ pub struct Histogram {
 impl Histogram {
     pub fn observe(&self, time: Duration) {
         let seconds = time.as_secs_f64();
-        self.buckets[BOUNDS.partition_point(|bound| *bound < seconds)].fetch_add(1, Relaxed);
-        self.microseconds
-            .fetch_add(time.as_micros() as u64, Relaxed);
+        let bucket = BOUNDS.partition_point(|bound| *bound < seconds);
+        add(&self.buckets[bucket], 1);
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        add(&self.microseconds, microseconds);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
 use super::counters::{BOUNDS, Histogram};
-use super::exposition::Exposition;
+use super::exposition::{Exposition, Family, Label};
 use super::{Ended, EndpointMetrics, Load, Metrics, TOKENS};
 use crate::balancer::Snapshot;
 
@@ -13,82 +13,74 @@ impl Metrics {
     /// Everything, in Prometheus's text format, version 0.0.4. Endpoints that are not in `snapshot` are left out.
     pub fn text(&self, snapshot: &Snapshot, load: Load) -> String {
         let mut out = Exposition::default();
-        self.attempts(&mut out, snapshot);
-        endpoints(&mut out, snapshot);
-        self.requests(&mut out);
-        self.process(&mut out, load);
-        out.finish()
-    }
-
-    fn attempts(&self, out: &mut Exposition, snapshot: &Snapshot) {
         let endpoints: Vec<Arc<EndpointMetrics>> = snapshot
             .endpoints
             .iter()
             .map(|endpoint| self.endpoint(&endpoint.name))
             .collect();
-        let name = "claude_loadbalancer_attempts_total";
-        let mut family = out.family(
-            name,
-            "counter",
-            "Requests sent to an endpoint, by how they ended",
-        );
-        for endpoint in &endpoints {
-            for (outcome, count) in Ended::LABELS.iter().zip(&endpoint.ended) {
-                let labels = [("endpoint", &*endpoint.name), ("outcome", outcome)];
-                family.count(&labels, count.load(Relaxed));
-            }
-        }
-        let name = "claude_loadbalancer_rests_total";
-        let mut family = out.family(
-            name,
-            "counter",
-            "Cooldowns that an endpoint was given, by cause",
-        );
-        for endpoint in &endpoints {
-            for (cause, count) in endpoint.rests.counts() {
-                family.count(
-                    &[("endpoint", &endpoint.name), ("cause", &word(cause))],
-                    count,
-                );
-            }
-        }
-        let name = "claude_loadbalancer_tokens_total";
-        let help = "Tokens that an endpoint's answers name in their usage, by kind";
-        let mut family = out.family(name, "counter", help);
-        for endpoint in &endpoints {
-            for (kind, sum) in TOKENS.iter().zip(&endpoint.tokens) {
-                family.count(
-                    &[("endpoint", &endpoint.name), ("kind", kind)],
-                    sum.load(Relaxed),
-                );
-            }
-        }
+        attempts(&mut out, &endpoints);
+        endpoint_times(&mut out, &endpoints);
+        states(&mut out, snapshot);
+        self.requests(&mut out);
+        self.clients_tokens(&mut out);
+        self.times(&mut out);
+        self.process(&mut out, load);
+        out.finish()
     }
 
     fn requests(&self, out: &mut Exposition) {
         let name = "claude_loadbalancer_requests_total";
         let help = "Requests by the status that the client got; answer: forwarded (or meant to be), or the balancer's own";
         let mut family = out.family(name, "counter", help);
-        for (by, statuses) in [("forwarded", &self.forwarded), ("own", &self.own)] {
-            for (status, count) in statuses.counts() {
-                family.count(&[("answer", by), ("code", &status.to_string())], count);
+        for (client, counters) in self.clients() {
+            for (status, count) in counters.statuses() {
+                let code = status.to_string();
+                let labels = [
+                    ("answer", "forwarded"),
+                    ("code", &*code),
+                    ("client", &*client),
+                ];
+                family.count(named(&labels), count);
             }
         }
+        for (status, count) in self.own.counts() {
+            family.count(&[("answer", "own"), ("code", &status.to_string())], count);
+        }
         let name = "claude_loadbalancer_refused_requests_total";
-        let mut family = out.family(
-            name,
-            "counter",
-            "Requests that the balancer refused, by cause",
-        );
+        let help = "Requests that the balancer refused, by cause";
+        let mut family = out.family(name, "counter", help);
         for (cause, count) in self.refused.counts() {
             family.count(&[("cause", &word(cause))], count);
         }
+    }
+
+    fn clients_tokens(&self, out: &mut Exposition) {
+        let name = "claude_loadbalancer_client_tokens_total";
+        let help = "Tokens that the answers to a client name in their usage, by kind";
+        let mut family = out.family(name, "counter", help);
+        for (client, counters) in self.clients() {
+            let usage = counters.usage();
+            let counts = [
+                usage.input,
+                usage.output,
+                usage.cache_read,
+                usage.cache_write,
+            ];
+            for (kind, count) in TOKENS.iter().zip(counts) {
+                family.count(named(&[("kind", kind), ("client", &client)]), count);
+            }
+        }
+    }
+
+    fn times(&self, out: &mut Exposition) {
         let name = "claude_loadbalancer_time_to_first_byte_seconds";
-        let help = "Time from a forwarded request's arrival to the first byte of its answer";
-        histogram(out, name, help, &self.first_byte);
+        let help = "Time from a forwarded request's arrival to the first byte of its answer, of good answers";
+        let mut family = out.family(name, "histogram", help);
+        histogram(&mut family, &[], &self.first_byte);
         let name = "claude_loadbalancer_request_duration_seconds";
         let help = "Time from a forwarded request's arrival to the end of its answer";
-        histogram(out, name, help, &self.total);
+        let mut family = out.family(name, "histogram", help);
+        histogram(&mut family, &[], &self.total);
         let [bytes_in, bytes_out] = self.bytes();
         let name = "claude_loadbalancer_received_bytes_total";
         let help = "Bytes of bodies that clients sent to be forwarded";
@@ -139,7 +131,53 @@ impl Metrics {
     }
 }
 
-fn endpoints(out: &mut Exposition, snapshot: &Snapshot) {
+fn attempts(out: &mut Exposition, endpoints: &[Arc<EndpointMetrics>]) {
+    let name = "claude_loadbalancer_attempts_total";
+    let help = "Requests sent to an endpoint, by how they ended";
+    let mut family = out.family(name, "counter", help);
+    for endpoint in endpoints {
+        for (outcome, count) in Ended::LABELS.iter().zip(&endpoint.ended) {
+            let labels = [("endpoint", &*endpoint.name), ("outcome", outcome)];
+            family.count(&labels, count.load(Relaxed));
+        }
+    }
+    let name = "claude_loadbalancer_rests_total";
+    let help = "Cooldowns that an endpoint was given, by cause";
+    let mut family = out.family(name, "counter", help);
+    for endpoint in endpoints {
+        for (cause, count) in endpoint.cooldowns.counts() {
+            let cause = word(cause);
+            family.count(&[("endpoint", &endpoint.name), ("cause", &cause)], count);
+        }
+    }
+    let name = "claude_loadbalancer_tokens_total";
+    let help = "Tokens that an endpoint's answers name in their usage, by kind";
+    let mut family = out.family(name, "counter", help);
+    for endpoint in endpoints {
+        for (kind, sum) in TOKENS.iter().zip(&endpoint.tokens) {
+            let labels = [("endpoint", &*endpoint.name), ("kind", kind)];
+            family.count(&labels, sum.load(Relaxed));
+        }
+    }
+}
+
+fn endpoint_times(out: &mut Exposition, endpoints: &[Arc<EndpointMetrics>]) {
+    let name = "claude_loadbalancer_endpoint_time_to_first_byte_seconds";
+    let help = "Time from an attempt's beginning to the first byte of the endpoint's answer, of good answers";
+    let mut family = out.family(name, "histogram", help);
+    for endpoint in endpoints {
+        histogram(
+            &mut family,
+            &[("endpoint", &endpoint.name)],
+            &endpoint.first_byte,
+        );
+    }
+}
+
+/// The states that an endpoint may be in.
+const STATES: [&str; 4] = ["up", "resting", "full", "failing"];
+
+fn states(out: &mut Exposition, snapshot: &Snapshot) {
     let name = "claude_loadbalancer_endpoint_in_flight_requests";
     let mut family = out.family(name, "gauge", "Requests that an endpoint is working on");
     for endpoint in &snapshot.endpoints {
@@ -149,16 +187,34 @@ fn endpoints(out: &mut Exposition, snapshot: &Snapshot) {
     let help = "Whether an endpoint is in use (1) or on cooldown (0)";
     let mut family = out.family(name, "gauge", help);
     for endpoint in &snapshot.endpoints {
-        let is_up = f64::from(u8::from(endpoint.state != "resting"));
-        family.number(&[("endpoint", &endpoint.name)], is_up);
+        let is_up = u8::from(endpoint.state != "resting");
+        family.number(&[("endpoint", &endpoint.name)], is_up.into());
+    }
+    let name = "claude_loadbalancer_endpoint_state";
+    let help = "The state that an endpoint is in: 1 for that one, 0 for the others";
+    let mut family = out.family(name, "gauge", help);
+    for endpoint in &snapshot.endpoints {
+        for state in STATES {
+            let labels = [("endpoint", &*endpoint.name), ("state", state)];
+            family.number(&labels, u8::from(endpoint.state == state).into());
+        }
     }
     let name = "claude_loadbalancer_endpoint_resting_seconds";
-    let mut family = out.family(name, "gauge", "Time until an endpoint's cooldown is over");
+    let help = "Time until an endpoint's cooldown is over, with the cause while it is on one";
+    let mut family = out.family(name, "gauge", help);
     for endpoint in &snapshot.endpoints {
-        family.number(
-            &[("endpoint", &endpoint.name)],
-            endpoint.cooldown.as_secs_f64(),
-        );
+        let cause = endpoint.cause.map(word).unwrap_or_default();
+        let labels = [("endpoint", &*endpoint.name), ("cause", &*cause)];
+        family.number(named(&labels), endpoint.cooldown.as_secs_f64());
+    }
+    let name = "claude_loadbalancer_endpoint_rate_limit_used_ratio";
+    let help = "The used part of an endpoint's rate-limit windows, as its answers told last";
+    let mut family = out.family(name, "gauge", help);
+    for endpoint in &snapshot.endpoints {
+        for limit in &endpoint.limits {
+            let labels = [("endpoint", &*endpoint.name), ("limit", &*limit.name)];
+            family.number(&labels, limit.used);
+        }
     }
 }
 
@@ -167,20 +223,27 @@ fn word(cause: &str) -> String {
     cause.replace(' ', "_")
 }
 
-/// A histogram without labels of its own.
-fn histogram(out: &mut Exposition, name: &'static str, help: &str, histogram: &Histogram) {
-    let mut family = out.family(name, "histogram", help);
+/// Labels without the last one where that is empty, which means the same to Prometheus.
+fn named<'a, 'b>(labels: &'a [Label<'b>]) -> &'a [Label<'b>] {
+    match labels {
+        [all @ .., (_, "")] => all,
+        all => all,
+    }
+}
+
+fn histogram(family: &mut Family, labels: &[Label], histogram: &Histogram) {
     let seconds = histogram.microseconds.load(Relaxed) as f64 / 1e6;
-    let mut count = 0;
+    let mut count = 0_u64;
     for (at, bucket) in histogram.buckets.iter().enumerate() {
-        count += bucket.load(Relaxed);
+        count = count.saturating_add(bucket.load(Relaxed));
         let bound = BOUNDS
             .get(at)
             .map_or("+Inf".to_owned(), |bound| format!("{bound:?}"));
-        family.sample("_bucket", &[("le", &bound)], format_args!("{count}"));
+        let labels: Vec<Label> = labels.iter().copied().chain([("le", &*bound)]).collect();
+        family.sample("_bucket", &labels, format_args!("{count}"));
     }
-    family.sample("_sum", &[], format_args!("{seconds:?}"));
-    family.sample("_count", &[], format_args!("{count}"));
+    family.sample("_sum", labels, format_args!("{seconds:?}"));
+    family.sample("_count", labels, format_args!("{count}"));
 }
 
 #[cfg(test)]

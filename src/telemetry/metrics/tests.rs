@@ -1,6 +1,8 @@
 //! Who counts for how long, and under which label.
 
 use super::*;
+use crate::api::usage::Usage;
+use crate::telemetry::access_log::End;
 
 fn metrics() -> (Arc<Metrics>, Instant) {
     let now = Instant::now();
@@ -15,6 +17,7 @@ pub fn record(status: u16, first_byte: Option<Duration>, bytes_in: u64, bytes_ou
     record.status = status;
     record.first_byte = first_byte.map(|after| arrived + after);
     record.bytes_out = bytes_out;
+    record.end = End::Whole;
     record
 }
 
@@ -69,4 +72,122 @@ fn odd_values_are_taken() {
         endpoint.ended(now, Ended::Status(status), Some(Duration::MAX), false);
     }
     assert_eq!(metrics.statuses(), [(100, 2), (599, 2)]);
+}
+
+#[test]
+fn counters_stay_at_their_top() {
+    let (metrics, now) = metrics();
+    let endpoint = metrics.endpoint("one");
+    let much = Usage {
+        input: u64::MAX - 1,
+        ..Usage::default()
+    };
+    assert!(!much.is_believable());
+    (0..3).for_each(|_| endpoint.used(much));
+    assert_eq!(endpoint.usage().input, u64::MAX);
+    for _ in 0..2 {
+        metrics.forwarded(&record(200, None, u64::MAX, 1), Duration::MAX / 4);
+    }
+    assert_eq!(metrics.bytes(), [u64::MAX, 2]);
+    endpoint.ended(now, Ended::Status(200), Some(Duration::MAX), false);
+}
+
+#[test]
+fn what_clients_got_is_told_from_what_was_tried() {
+    let (metrics, begun) = metrics();
+    let fast = Some(Duration::from_millis(1));
+    let answer = |status: u16, attempts: usize, end: End| {
+        let mut record = record(status, fast, 0, 0);
+        (record.attempts, record.end) = (attempts, end);
+        metrics.forwarded(&record, Duration::ZERO);
+    };
+    answer(200, 1, End::Whole);
+    answer(200, 3, End::Whole); // Saved.
+    answer(400, 2, End::Whole); // The request's own fault.
+    answer(500, 3, End::Whole);
+    answer(429, 3, End::Whole);
+    answer(401, 1, End::Whole); // Ours: the endpoint refused our token.
+    answer(200, 1, End::Broken("fell silent".into()));
+    answer(200, 1, End::ClientGone);
+    metrics.turned_away(Instant::now());
+    let recent = metrics.recent(begun.max(Instant::now()), 60);
+    let counts = [recent.answers, recent.failed, recent.saved, recent.left];
+    assert_eq!(counts, [8, 5, 1, 1]);
+    let mut good = Fine::default();
+    (0..2).for_each(|_| good.add(&Fine::of(Duration::from_millis(1))));
+    assert_eq!(recent.first_byte, good, "of good answers only");
+}
+
+#[test]
+fn an_outage_does_not_look_fast() {
+    let (metrics, now) = metrics();
+    let endpoint = metrics.endpoint("one");
+    let times = [
+        (200, 800, false),
+        (500, 1, true),
+        (429, 1, true),
+        (400, 1, false),
+    ];
+    for (status, millis, failed) in times {
+        let first_byte = Some(Duration::from_millis(millis));
+        endpoint.ended(now, Ended::Status(status), first_byte, failed);
+    }
+    let recent = endpoint.recent(now, 1);
+    assert_eq!((recent.attempts, recent.failed), (4, 2));
+    let near = recent.first_byte.millis(0.5).expect("one good answer");
+    assert!((500.0..1200.0).contains(&near), "{near}");
+}
+
+#[test]
+fn clients_that_are_gone_are_forgotten() {
+    let (metrics, _) = metrics();
+    for name in [None, Some("one"), Some("two")] {
+        let mut record = record(200, None, 0, 0);
+        record.client = name.map(str::to_owned);
+        metrics.forwarded(&record, Duration::ZERO);
+    }
+    metrics.expect(1, &["two"]);
+    let names: Vec<_> = metrics
+        .clients()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["", "two"]);
+    assert!(metrics.keeps_day());
+    metrics.expect(1000, &["two"]);
+    assert!(!metrics.keeps_day());
+}
+
+#[test]
+fn what_an_endpoint_does_is_an_event() {
+    let (metrics, now) = metrics();
+    let endpoint = metrics.endpoint("one");
+    let time = SystemTime::UNIX_EPOCH;
+    let mut failed = FailedAttempt {
+        cause: "overloaded",
+        look_at: None,
+        cooldown: None,
+        goes_on: true,
+        answer: "529",
+        request_id: "req_1",
+    };
+    endpoint.tell_failure(now, time, &failed);
+    failed.goes_on = false;
+    endpoint.tell_failure(now, time, &failed);
+    failed.cooldown = Some(Duration::from_secs(10));
+    endpoint.tell_failure(now, time, &failed);
+    endpoint.tell_success(now, time, true);
+    endpoint.tell_success(now, time, false);
+    endpoint.tell_check(time, false, "status 503");
+    let events = metrics.events().newest_first();
+    let told = |event: &crate::telemetry::events::Event| (event.kind.word(), event.text.clone());
+    let expected = [
+        ("check", "status 503"),
+        ("well", "after 3 failed attempts in 0 s"),
+        ("cooldown", "for 10 s: 529"),
+        ("failed", "529"),
+        ("failover", "529"),
+    ];
+    let expected = expected.map(|(kind, text)| (kind, text.to_owned()));
+    assert_eq!(events.iter().map(told).collect::<Vec<_>>(), expected);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::usage::Usage;
-use crate::balancer::EndpointState;
+use crate::balancer::{EndpointState, LimitState};
 use crate::telemetry::metrics::record;
 use std::time::{Duration, Instant};
 
@@ -53,15 +53,22 @@ fn the_text_has_what_was_counted() {
     let first_byte = Some(Duration::from_millis(3));
     metrics.forwarded(&record(200, first_byte, 100, 200), Duration::from_secs(700));
     metrics.forwarded(&record(499, None, 1, 0), Duration::from_micros(1500));
+    let mut of_client = record(429, first_byte, 0, 0);
+    of_client.client = Some("ci".into());
+    of_client.usage = Some(Usage {
+        output: 7,
+        ..Usage::default()
+    });
+    metrics.forwarded(&of_client, Duration::from_secs(1));
     for status in [401, 200, 503] {
         let status = http::StatusCode::from_u16(status).expect("a status");
         metrics.answered_locally(status);
     }
     metrics.refused("no client token");
     metrics.refused("queue full");
-    metrics.reloaded(true);
-    metrics.reloaded(false);
-    metrics.reloaded(false);
+    for complaint in [None, Some("line 1"), Some("line 2")] {
+        metrics.reloaded(UNIX_EPOCH, complaint);
+    }
     let mut snapshot = Snapshot {
         endpoints: vec![endpoint("one"), endpoint("q\"\\")],
         next: 0,
@@ -69,7 +76,14 @@ fn the_text_has_what_was_counted() {
         some_unwell: false,
     };
     snapshot.endpoints[1].state = "resting";
+    snapshot.endpoints[0].limits = vec![LimitState {
+        name: "5h".into(),
+        used: 0.25,
+        warned: false,
+        reset_in: None,
+    }];
     snapshot.endpoints[1].cooldown = Duration::from_millis(1500);
+    snapshot.endpoints[1].cause = Some("token refused");
     let load = Load {
         in_flight: 3,
         queued: 2,
@@ -91,7 +105,18 @@ fn the_text_has_what_was_counted() {
         "# TYPE claude_loadbalancer_endpoint_up gauge",
         "claude_loadbalancer_endpoint_up{endpoint=\"one\"} 1.0",
         "claude_loadbalancer_endpoint_up{endpoint=\"q\\\"\\\\\"} 0.0",
-        "claude_loadbalancer_endpoint_resting_seconds{endpoint=\"q\\\"\\\\\"} 1.5",
+        "claude_loadbalancer_endpoint_resting_seconds{endpoint=\"one\"} 0.0",
+        "claude_loadbalancer_endpoint_resting_seconds{endpoint=\"q\\\"\\\\\",cause=\"token_refused\"} 1.5",
+        "claude_loadbalancer_endpoint_rate_limit_used_ratio{endpoint=\"one\",limit=\"5h\"} 0.25",
+        "claude_loadbalancer_endpoint_state{endpoint=\"one\",state=\"up\"} 1.0",
+        "claude_loadbalancer_endpoint_state{endpoint=\"one\",state=\"failing\"} 0.0",
+        "claude_loadbalancer_endpoint_state{endpoint=\"q\\\"\\\\\",state=\"resting\"} 1.0",
+        "claude_loadbalancer_endpoint_time_to_first_byte_seconds_bucket{endpoint=\"one\",le=\"0.0025\"} 0",
+        "claude_loadbalancer_endpoint_time_to_first_byte_seconds_bucket{endpoint=\"one\",le=\"0.005\"} 1",
+        "claude_loadbalancer_endpoint_time_to_first_byte_seconds_count{endpoint=\"one\"} 1",
+        "claude_loadbalancer_requests_total{answer=\"forwarded\",code=\"429\",client=\"ci\"} 1",
+        "claude_loadbalancer_client_tokens_total{kind=\"output\",client=\"ci\"} 7",
+        "claude_loadbalancer_client_tokens_total{kind=\"output\"} 0",
         "claude_loadbalancer_endpoint_in_flight_requests{endpoint=\"one\"} 2.0",
         "claude_loadbalancer_requests_total{answer=\"forwarded\",code=\"499\"} 1",
         "claude_loadbalancer_requests_total{answer=\"own\",code=\"503\"} 1",
@@ -100,9 +125,9 @@ fn the_text_has_what_was_counted() {
         "claude_loadbalancer_time_to_first_byte_seconds_bucket{le=\"0.0025\"} 0",
         "claude_loadbalancer_time_to_first_byte_seconds_bucket{le=\"0.005\"} 1",
         "claude_loadbalancer_time_to_first_byte_seconds_count 1",
-        "claude_loadbalancer_request_duration_seconds_sum 700.0015",
-        "claude_loadbalancer_request_duration_seconds_bucket{le=\"600.0\"} 1",
-        "claude_loadbalancer_request_duration_seconds_bucket{le=\"+Inf\"} 2",
+        "claude_loadbalancer_request_duration_seconds_sum 701.0015",
+        "claude_loadbalancer_request_duration_seconds_bucket{le=\"600.0\"} 2",
+        "claude_loadbalancer_request_duration_seconds_bucket{le=\"+Inf\"} 3",
         "claude_loadbalancer_received_bytes_total 101",
         "claude_loadbalancer_sent_bytes_total 200",
         "claude_loadbalancer_queued_requests 2",
