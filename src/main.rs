@@ -14,7 +14,7 @@
 //! config      endpoints.json -> a checked Config
 //! api         what the Claude API says: headers, errors, events, models, token counts, rate limits
 //! balancer    who is next, who is on cooldown; no I/O, no clock
-//! telemetry   the log, its line for each request, the counters
+//! telemetry   the log, its line for each request, the counters, what happened, how it went
 //! upstream    one call to one endpoint, over ureq
 //! downstream  clients: listener, requests, who may come in, the answer's way out
 //! memory      heap and stack tuning

@@ -81,6 +81,11 @@ impl Server {
         self.metrics.reloaded(SystemTime::now(), Some(complaint));
     }
 
+    /// The file says again what is in force.
+    pub fn config_is_good_again(&self) {
+        self.metrics.mended(SystemTime::now());
+    }
+
     /// From now on `/health` says `draining` and other requests are refused. Returns how long those that run may.
     pub fn drain(&self) -> Duration {
         self.draining.store(true, Ordering::Release);

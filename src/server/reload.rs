@@ -97,6 +97,7 @@ impl Watch {
             Ok(config) => {
                 if self.complaint.take().is_some_and(|(_, told)| told) && config == self.current {
                     log::info!("the configuration file is good again, and as it was");
+                    self.server.config_is_good_again();
                 }
                 if config != self.current {
                     self.apply(config);

@@ -209,6 +209,12 @@ impl Metrics {
         }
     }
 
+    /// Tells the page that a file which was not put in force says again what is.
+    pub fn mended(&self, time: SystemTime) {
+        let text = "the configuration file is good again, and as it was";
+        self.events.add(time, Kind::Reload, None, "", text);
+    }
+
     /// Whether endpoints and clients have a day of history.
     pub fn keeps_day(&self) -> bool {
         self.keeps_day.load(Relaxed)

@@ -24,6 +24,7 @@ mod limits;
 mod log;
 mod malformed;
 mod notify;
+mod page;
 mod paths;
 mod reload;
 mod shutdown;

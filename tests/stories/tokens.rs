@@ -86,6 +86,12 @@ fn metrics_need_a_token_and_the_page_is_the_same_for_everybody() {
     let (stranger, friend) = (balancer.get("/"), with("/"));
     assert_eq!((stranger.status, friend.status), (200, 200));
     assert!(stranger.body == friend.body, "the same page");
+    let data = |token: &str| {
+        let request = Request::new("GET", "/").header("accept", "application/json");
+        balancer.send(&request.header("x-api-key", token))
+    };
+    data("wrong").own_error(401, "authentication_error");
+    assert_eq!(data("client-secret-1").json()["status"], "healthy");
     balancer.get("/nowhere").own_error(404, "not_found_error");
 }
 
@@ -138,6 +144,8 @@ fn no_token_is_in_any_log_line_or_answer_of_ours() {
                     &Request::new("GET", path).header("authorization", format!("Bearer {token}")),
                 ));
             }
+            let data = Request::new("GET", "/").header("accept", "application/json");
+            answers.push(balancer.send(&data.header("x-api-key", token)));
             answers.push(
                 balancer
                     .client()
