@@ -68,6 +68,8 @@ pub struct Parts {
     pub headers: HeaderMap,
     /// `None` where the endpoint announced no length.
     pub length: Option<u64>,
+    /// The endpoint's own number for the request, as the log may show it.
+    pub request_id: Option<String>,
 }
 
 /// An answer that sent us on to the next endpoint, kept for a client that gets no better one.

@@ -12,7 +12,7 @@ use super::looked::Looked;
 use super::relay::{self, Last, Sent};
 use super::stream::EventStream;
 use crate::api::errors::error;
-use crate::api::headers::{self, ACCEL_BUFFERING, REQUEST_ID, SERVED_BY};
+use crate::api::headers::{self, ACCEL_BUFFERING, SERVED_BY};
 use crate::api::usage::{BodyUsage, Usage};
 use crate::downstream::{After, Body, Downstream, Exchange, Framing, Permit};
 use crate::memory;
@@ -182,8 +182,7 @@ impl<'a> Reply<'a> {
         }
         self.exchange.admission.cors.mark(&mut out);
         self.record.endpoint = Some(endpoint.to_owned());
-        let id = parts.headers.get(REQUEST_ID);
-        self.record.upstream_request_id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+        self.record.upstream_request_id = parts.request_id.clone();
         self.start(parts.status, &out, framing)
     }
 

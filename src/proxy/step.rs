@@ -12,6 +12,7 @@ use super::looked::Looked;
 use super::relay;
 use super::stream::{Beginning, EventStream};
 use super::subject::Subject;
+use crate::api::headers::REQUEST_ID;
 use crate::api::{account, error_body, rate_limits};
 use crate::balancer::Penalty;
 use crate::downstream::Exchange;
@@ -57,7 +58,10 @@ pub fn run(call: &Outgoing, subject: &Subject, mut attempt: Attempt, exchange: &
 /// What an answer leads to.
 fn judge(answer: Answer, subject: &Subject, mut attempt: Attempt, exchange: &Exchange) -> Step {
     let first_event_by = answer.first_event_by;
+    let request_id = answer.headers.get(REQUEST_ID);
+    let request_id = request_id.and_then(|id| id.to_str().ok());
     let parts = Parts {
+        request_id: request_id.map(|id| attempt.target().upstream.quote(id)),
         status: answer.status,
         headers: answer.headers,
         length: answer.length,

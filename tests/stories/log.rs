@@ -333,3 +333,29 @@ fn an_outage_is_a_line_for_each_cause_and_not_one_for_each_attempt() {
     assert!(lines[0].contains("cause=overloaded"), "{lines:?}");
     assert!(lines[1].contains("cause=\"server error\""), "{lines:?}");
 }
+
+#[test]
+fn an_endpoints_words_are_short_and_hold_no_token_of_it() {
+    let id = format!("req_token-one_{}", "x".repeat(1000));
+    let error = api_error(
+        529,
+        "overloaded_error",
+        &format!("token-two {}", "y".repeat(1000)),
+    );
+    let ups = [
+        Upstream::always(ok("{}").header("request-id", &id)),
+        Upstream::always(error),
+    ];
+    let balancer = balance(&[&ups[0], &ups[1]]).start();
+    balancer.ask();
+    balancer.ask();
+    let line = requests(&balancer, 1).remove(0);
+    assert!(line.contains("upstream_request_id=\"req_***_xxx"), "{line}");
+    let failed = balancer.logged(&["an attempt failed", "overloaded"]);
+    for line in [line, failed] {
+        assert!(!line.contains("token-") && line.len() < 600, "{line}");
+    }
+    let request = Request::new("GET", "/").header("accept", "application/json");
+    let events = balancer.send(&request).json()["events"].to_string();
+    assert!(events.contains("yyy") && events.len() < 600, "{events}");
+}
