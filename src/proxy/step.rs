@@ -279,18 +279,26 @@ fn is_no_answer(parts: &Parts, body: &mut Looked, subject: &Subject, deadline: I
     is_no_answer || body.is_empty()
 }
 
+/// A status with its name, where it has one: 529 has none.
+fn status_words(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_str().to_owned(),
+    }
+}
+
 /// An answer's status and first words, for the log and for our own errors.
 fn told(parts: &Parts, outcome: &Outcome, body: &mut Looked, attempt: &Attempt) -> String {
     if relay::is_encoded(&parts.headers) {
-        return parts.status.to_string();
+        return status_words(parts.status);
     }
     let start = body.beginning(error_body::MAX_LOOK, Instant::now() + KEPT_BODY_TIME);
     let words = match error_body::message(start) {
         Some(message) => attempt.target().upstream.quote(&message),
         None if *outcome == Outcome::NoAnswer => "no answer of the API's".into(),
-        None => return parts.status.to_string(),
+        None => return status_words(parts.status),
     };
-    format!("{}: {words}", parts.status)
+    format!("{}: {words}", status_words(parts.status))
 }
 
 fn failed_suspect(failure: &Failure, attempt: &Attempt) -> Option<Suspect> {

@@ -110,8 +110,8 @@ const PAGE_HEADERS: [(HeaderName, &str); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; \
-         style-src 'sha256-5w/95WQRgWJFag/LipiVX5nO21UJOLwUJ6+fGVNgeig='; \
-         script-src 'sha256-v/cNinI/TbJatlTQN3A1iFU5QCOZJBKcU4xzqPYGlQI='; \
+         style-src 'sha256-XiTqwwEjTp6hm/ZR2asNBuM9T6850t8USOy9zWKsMNo='; \
+         script-src 'sha256-kARTcDk7EbybFW7tt4S4fjChWL8f/xbXT4a+N9KFzSo='; \
          connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'; trusted-types 'none'",
     ),

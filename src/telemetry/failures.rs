@@ -18,6 +18,8 @@ pub struct Failures(Mutex<Vec<Streak>>);
 #[derive(Debug)]
 struct Streak {
     cause: &'static str,
+    /// Failures that put the endpoint on cooldown are told beside those that do not yet.
+    cools_down: bool,
     begun: Instant,
     newest: Instant,
     told: Instant,
@@ -34,12 +36,16 @@ pub struct Over {
 }
 
 impl Failures {
-    /// An attempt failed for `cause`. Answers how many failures the log is to be told of now; `None`: of none.
-    pub fn failed(&self, now: Instant, cause: &'static str) -> Option<u64> {
+    /// An attempt failed for `cause`. `cools_down`: the endpoint was put on cooldown for it. Answers how many failures the log is
+    /// to be told of now; `None`: of none.
+    pub fn failed(&self, now: Instant, cause: &'static str, cools_down: bool) -> Option<u64> {
         let mut streaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(streak) = streaks.iter_mut().find(|streak| streak.cause == cause) else {
+        let is_same =
+            |streak: &&mut Streak| (streak.cause, streak.cools_down) == (cause, cools_down);
+        let Some(streak) = streaks.iter_mut().find(is_same) else {
             streaks.push(Streak {
                 cause,
+                cools_down,
                 begun: now,
                 newest: now,
                 told: now,
@@ -95,21 +101,22 @@ mod tests {
         };
         assert_eq!(failures.succeeded(at(0), true), Some(none));
         assert_eq!(failures.succeeded(at(0), false), None);
-        assert_eq!(failures.failed(at(0), "unreachable"), Some(1));
-        assert_eq!(failures.failed(at(1), "overloaded"), Some(1)); // Another cause.
+        assert_eq!(failures.failed(at(0), "unreachable", false), Some(1));
+        assert_eq!(failures.failed(at(1), "overloaded", false), Some(1)); // Another cause.
+        assert_eq!(failures.failed(at(1), "unreachable", true), Some(1)); // It costs more now.
         for second in 2..60 {
-            assert_eq!(failures.failed(at(second), "unreachable"), None);
+            assert_eq!(failures.failed(at(second), "unreachable", false), None);
         }
-        assert_eq!(failures.failed(at(61), "unreachable"), Some(59));
-        assert_eq!(failures.failed(at(62), "unreachable"), None);
+        assert_eq!(failures.failed(at(61), "unreachable", false), Some(59));
+        assert_eq!(failures.failed(at(62), "unreachable", false), None);
         assert_eq!(failures.succeeded(at(63), false), None); // A good answer between bad ones.
         let over = Over {
-            failures: 62,
+            failures: 63,
             lasted: Duration::from_secs(72),
         };
         assert_eq!(failures.succeeded(at(72), false), Some(over));
         assert_eq!(failures.succeeded(at(99), false), None);
-        assert_eq!(failures.failed(at(100), "unreachable"), Some(1));
+        assert_eq!(failures.failed(at(100), "unreachable", false), Some(1));
         let over = Over {
             failures: 1,
             lasted: Duration::from_secs(1),

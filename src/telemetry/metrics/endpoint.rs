@@ -121,7 +121,10 @@ impl EndpointMetrics {
         };
         self.events
             .add(time, kind, Some(&self.name), failed.cause, &text);
-        let Some(count) = self.failures.failed(now, failed.cause) else {
+        let Some(count) = self
+            .failures
+            .failed(now, failed.cause, failed.cooldown.is_some())
+        else {
             return;
         };
         let (name, cause, answer) = (self.name.as_str(), failed.cause, failed.answer);
