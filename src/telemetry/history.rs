@@ -152,6 +152,14 @@ impl<S: Step> Series<S> {
         ring.steps().cloned().collect()
     }
 
+    /// Nothing happened in any step of a span, as far as that can be told without looking at each.
+    pub fn is_empty(&self, span: Span) -> bool {
+        match span {
+            Span::Hour => self.hour.is_empty(),
+            Span::Day => self.day.is_empty(),
+        }
+    }
+
     /// The last so many steps of the hour, the one that is being filled among them, in one.
     pub fn last(&mut self, now: Instant, steps: usize) -> S {
         let since = now.saturating_duration_since(self.begun);

@@ -10,6 +10,7 @@ mod endpoint;
 mod exposition;
 mod scrape;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -101,7 +102,7 @@ pub struct Metrics {
     keeps_day: Arc<AtomicBool>,
     events: Arc<Events>,
     /// Those that somebody still holds: the balancer's, and removed ones whose last requests are under way.
-    endpoints: Mutex<Vec<Weak<EndpointMetrics>>>,
+    endpoints: Mutex<HashMap<String, Weak<EndpointMetrics>>>,
 }
 
 impl Metrics {
@@ -130,21 +131,18 @@ impl Metrics {
     /// is still held by somebody (a reload), and begin at zero where none is.
     pub fn endpoint(&self, name: &str) -> Arc<EndpointMetrics> {
         let mut endpoints = lock(&self.endpoints);
-        endpoints.retain(|endpoint| endpoint.strong_count() > 0);
-        if let Some(known) = endpoints
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|endpoint| endpoint.name == name)
-        {
+        if let Some(known) = endpoints.get(name).and_then(Weak::upgrade) {
             return known;
         }
+        // Those that nobody holds go when another one comes, which is at a reload.
+        endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
         let endpoint = Arc::new(EndpointMetrics::new(
             name,
             self.begun,
             self.keeps_day.clone(),
             self.events.clone(),
         ));
-        endpoints.push(Arc::downgrade(&endpoint));
+        endpoints.insert(name.to_owned(), Arc::downgrade(&endpoint));
         endpoint
     }
 

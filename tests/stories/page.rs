@@ -98,3 +98,39 @@ fn a_mistake_in_a_changed_file_is_an_event() {
         (data(&balancer)["events"][0]["kind"] == "reload").then_some(())
     });
 }
+
+#[test]
+fn an_endpoints_way_down_and_up_is_told() {
+    let up = Upstream::script([status(500), ok("{}")]);
+    up.checked_with(status(503));
+    let balancer = balance(&[&up])
+        .set("cooldownSeconds", 0.1)
+        .set("failures", 1)
+        .start();
+    balancer.ask();
+    eventually("a check failed", || (up.checks() >= 1).then_some(()));
+    up.checked_with(ok(r#"{"data":[]}"#));
+    eventually("one passed", || {
+        (balancer.health()["status"] == "healthy").then_some(())
+    });
+    assert_eq!(balancer.ask().status, 200);
+    let found = eventually("the endpoint is well again", || {
+        let found = data(&balancer);
+        (found["events"][0]["kind"] == "well").then_some(found)
+    });
+    let kinds: Vec<_> = events(&found)
+        .into_iter()
+        .map(|(kind, endpoint, cause, _)| {
+            assert_eq!(endpoint, "one");
+            format!("{kind} {cause}")
+        })
+        .collect();
+    let expected = [
+        "well ",
+        "check passed",
+        "check failed",
+        "cooldown server error",
+    ];
+    assert_eq!(kinds, expected);
+    balancer.logged(&["INFO", "an endpoint is well again", "failures=1"]);
+}

@@ -63,6 +63,11 @@ impl<S: Clone + Default> Ring<S> {
         self.chunks = Vec::new();
     }
 
+    /// Nothing ever happened, or it was forgotten as a whole.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
     /// All steps, the oldest first.
     pub fn steps(&self) -> impl Iterator<Item = &S> {
         let oldest = self.place(self.newest) + self.places + 1 - self.size;

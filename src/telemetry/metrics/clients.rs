@@ -86,9 +86,13 @@ impl ClientMetrics {
         tokens(&self.tokens)
     }
 
-    /// Its history; empty for a day that is not kept.
+    /// Its history; nothing where nothing happened, or for a day that is not kept.
     pub fn history(&self, now: Instant, span: Span) -> Vec<Requests> {
-        lock(&self.series).steps(now, span)
+        let mut series = lock(&self.series);
+        if series.is_empty(span) {
+            return Vec::new();
+        }
+        series.steps(now, span)
     }
 }
 

@@ -96,14 +96,22 @@ impl EndpointMetrics {
         super::clients::tokens(&self.tokens)
     }
 
-    /// Its history; empty for a day that is not kept.
+    /// Its history; nothing where nothing happened, or for a day that is not kept.
     pub fn history(&self, now: Instant, span: Span) -> Vec<Attempts> {
-        lock(&self.series).steps(now, span)
+        let mut series = lock(&self.series);
+        if series.is_empty(span) {
+            return Vec::new();
+        }
+        series.steps(now, span)
     }
 
     /// The last so many steps of the hour, in one.
     pub fn recent(&self, now: Instant, steps: usize) -> Attempts {
-        lock(&self.series).last(now, steps)
+        let mut series = lock(&self.series);
+        if series.is_empty(Span::Hour) {
+            return Attempts::default();
+        }
+        series.last(now, steps)
     }
 
     /// Tells the log and the page of a failed attempt: the log not of each one while they go on.
