@@ -1065,7 +1065,7 @@ async def all_down(run):
         one.stop(), two.stop()
         await asyncio.sleep(seconds / 2)
         health = await balancer.health()
-        run.expect(health.get("status") == "degraded", "degraded on /health", health)
+        run.expect(health.get("status") == "failing", "failing on /health", health)
         await asyncio.sleep(seconds / 2)
         await one.start()
         await two.start()
