@@ -260,7 +260,7 @@ class Client:
         if not kept:
             await self.connect()
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        data = f"{method} {path} HTTP/1.1\r\nhost: a\r\nx-do: {do}\r\ncontent-length: {len(body)}\r\n{lines}\r\n".encode() + body
+        data = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nx-do: {do}\r\ncontent-length: {len(body)}\r\n{lines}\r\n".encode() + body
         try:
             self.writer.write(data)
             await read_answer(self.reader, answer)
@@ -601,7 +601,7 @@ async def slow_clients(run):
             for _ in range(number // 50):
                 sockets += raw_connections(balancer.port, 100)
                 await asyncio.sleep(0.02)
-            start, head = time.monotonic(), b"POST /v1/messages HTTP/1.1\r\nhost: a\r\nx: "
+            start, head = time.monotonic(), b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx: "
 
             async def drip():
                 sent = 0
@@ -635,7 +635,7 @@ async def slow_clients(run):
 async def heads(run):
     """Heads without end: fast, slow, of many lines."""
     async with run.balancer([await run.endpoint("one")], clientSeconds=2) as balancer:
-        start = b"GET /v1/models HTTP/1.1\r\nhost: a\r\n"
+        start = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n"
         await exchange(balancer.port, start + b"\r\n", 0.5)
         before, number = balancer.facts(), 50
         answers = await asyncio.gather(*(exchange(balancer.port, start + b"x: " + b"a" * (1 << 20), 10) for _ in range(number)))
@@ -663,7 +663,7 @@ async def pipelining(run):
             await others(balancer.port, 0.3)
             before = balancer.facts()
             (sock,) = raw_connections(balancer.port, 1)
-            line = b"GET %s HTTP/1.1\r\nhost: a\r\n\r\n" % path
+            line = b"GET %s HTTP/1.1\r\nhost: localhost\r\n\r\n" % path
             data, sent = memoryview(line * 100_000), 0
 
             async def send():
@@ -704,7 +704,7 @@ async def never_reading(run):
                 sockets.append(sock)
             await asyncio.sleep(0.3)
             for sock in sockets:
-                send_what_fits(sock, b"GET /v1/models HTTP/1.1\r\nhost: a\r\nx-do: large 16000000\r\n\r\n")
+                send_what_fits(sock, b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx-do: large 16000000\r\n\r\n")
             return sockets
 
         (sock,) = await never_read(1)
@@ -738,7 +738,7 @@ async def never_reading(run):
 async def leaving(run):
     """1,500 clients that reset at once or after sending, and 1,500 that send a request and go."""
     async with run.balancer([await run.endpoint("one")]) as balancer:
-        data = b"POST /v1/messages HTTP/1.1\r\nhost: a\r\nx-do: wait 0.05\r\ncontent-length: 2\r\n\r\n{}"
+        data = b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-do: wait 0.05\r\ncontent-length: 2\r\n\r\n{}"
 
         async def wave(number):
             for n in range(number):
@@ -765,8 +765,8 @@ async def leaving(run):
 
 
 # Every malformed shape: what is sent, and the statuses that are right for it. 0 is a close without an answer.
-POST = b"POST /v1/messages HTTP/1.1\r\nhost: a\r\n"
-SMUGGLED = b"GET /v1/smuggled HTTP/1.1\r\nhost: a\r\n\r\n"
+POST = b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\n"
+SMUGGLED = b"GET /v1/smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n"
 MALFORMED = [
     ("two lengths", POST + b"content-length: 2\r\ncontent-length: 40\r\n\r\n{}" + SMUGGLED, {400}),
     ("two equal lengths", POST + b"content-length: 2\r\ncontent-length: 2\r\n\r\n{}" + SMUGGLED, {400}),
@@ -783,26 +783,26 @@ MALFORMED = [
     ("chunked twice", POST + b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, {400}),
     ("a coding with a tab", POST + b"transfer-encoding:\tchun\tked\r\n\r\n0\r\n\r\n" + SMUGGLED, {400}),
     ("a folded header", POST + b"x: a\r\n b\r\ncontent-length: 2\r\n\r\n{}" + SMUGGLED, {400}),
-    ("a folded first header", b"POST /v1/messages HTTP/1.1\r\n host: a\r\n\r\n" + SMUGGLED, {400}),
+    ("a folded first header", b"POST /v1/messages HTTP/1.1\r\n host: localhost\r\n\r\n" + SMUGGLED, {400}),
     ("a space before the colon", POST + b"content-length : 2\r\n\r\n{}" + SMUGGLED, {400}),
     ("bare LF", b"POST /v1/messages HTTP/1.1\nhost: a\n\n" + SMUGGLED, {400}),
     ("a bare LF in one line", POST + b"x: y\ncontent-length: 2\r\n\r\n{}" + SMUGGLED, {400}),
     ("a bare CR", POST + b"x: a\rcontent-length: 2\r\n\r\n{}" + SMUGGLED, {400}),
     ("NUL in a header", POST + b"x: a\0b\r\n\r\n" + SMUGGLED, {400}),
-    ("NUL in the target", b"GET /v1/\0 HTTP/1.1\r\nhost: a\r\n\r\n" + SMUGGLED, {400}),
-    ("no version", b"GET /v1/models\r\nhost: a\r\n\r\n" + SMUGGLED, {400}),
+    ("NUL in the target", b"GET /v1/\0 HTTP/1.1\r\nhost: localhost\r\n\r\n" + SMUGGLED, {400}),
+    ("no version", b"GET /v1/models\r\nhost: localhost\r\n\r\n" + SMUGGLED, {400}),
     ("HTTP/0.9", b"GET /v1/models\r\n", {400}),
-    ("HTTP/2.0", b"GET /v1/models HTTP/2.0\r\nhost: a\r\n\r\n" + SMUGGLED, {505}),
+    ("HTTP/2.0", b"GET /v1/models HTTP/2.0\r\nhost: localhost\r\n\r\n" + SMUGGLED, {505}),
     ("an HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), {505, 400}),
     ("a TLS greeting", bytes.fromhex("16030100c8010000c40303") + b"a" * 190, {400}),
     ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", {400}),
     ("noise", bytes(range(256)), {400}),
-    ("CONNECT", b"CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n" + SMUGGLED, {400, 404, 405}),
-    ("an asterisk", b"GET * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", {404, 400}),
-    ("an absolute target", b"GET http://a/v1/models HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", {200}),
+    ("CONNECT", b"CONNECT a:443 HTTP/1.1\r\nhost: localhost\r\n\r\n" + SMUGGLED, {400, 404, 405}),
+    ("an asterisk", b"GET * HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", {404, 400}),
+    ("an absolute target", b"GET http://localhost/v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", {200}),
     ("no host", b"GET /v1/models HTTP/1.1\r\n\r\n" + SMUGGLED, {400}),
-    ("two hosts", b"GET /v1/models HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n" + SMUGGLED, {400}),
-    ("a target of 1 MB", b"GET /v1/" + b"a" * (1 << 20) + b" HTTP/1.1\r\nhost: a\r\n\r\n", {431, 414, 0}),
+    ("two hosts", b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nhost: b\r\n\r\n" + SMUGGLED, {400}),
+    ("a target of 1 MB", b"GET /v1/" + b"a" * (1 << 20) + b" HTTP/1.1\r\nhost: localhost\r\n\r\n", {431, 414, 0}),
     ("chunk extensions and trailers", POST + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\nx: y\r\n\r\n", {200}),
     ("a bad chunk size", POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n" + SMUGGLED, {400}),
     ("a signed chunk size", POST + b"transfer-encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n" + SMUGGLED, {400}),
@@ -979,7 +979,7 @@ async def large_answer(run):
         before, start, got, loop = balancer.facts(), time.monotonic(), 0, asyncio.get_running_loop()
         (sock,) = raw_connections(balancer.port, 1)
         await asyncio.sleep(0.1)
-        send_what_fits(sock, f"GET /v1/models HTTP/1.1\r\nhost: a\r\nx-do: large {size}\r\nconnection: close\r\n\r\n".encode())
+        send_what_fits(sock, f"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx-do: large {size}\r\nconnection: close\r\n\r\n".encode())
         room = bytearray(1 << 19)
         while more := await loop.sock_recv_into(sock, room):
             got += more

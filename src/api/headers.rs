@@ -23,8 +23,9 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// What goes to an endpoint of a request's headers, its credential not yet among them.
 pub fn to_upstream(client: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(client.len() + 2);
+    let named = named_by_connection(client);
     for (name, value) in client {
-        if !is_hop_by_hop(name) && !is_named_by_connection(name, client) && !stays_with_us(name) {
+        if !is_named(name, &named) && !is_dropped(name) {
             out.append(name.clone(), value.clone());
         }
     }
@@ -47,9 +48,10 @@ pub fn credential(scheme: AuthScheme, token: &Secret) -> (HeaderName, HeaderValu
 /// What goes to the client of an answer's headers, in their order. Headers that we set ourselves are left out: the
 /// client must not find two of them.
 pub fn to_client(answer: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    answer.iter().filter(|(name, _)| {
-        !is_hop_by_hop(name) && !is_named_by_connection(name, answer) && !is_ours(name)
-    })
+    let named = named_by_connection(answer);
+    let passes =
+        move |name: &HeaderName| !is_hop_by_hop(name) && !is_named(name, &named) && !is_ours(name);
+    answer.iter().filter(move |(name, _)| passes(name))
 }
 
 /// RFC 9110 §7.6.1, and `proxy-*`.
@@ -65,11 +67,25 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         || name.as_str().starts_with("proxy-")
 }
 
-fn is_named_by_connection(name: &HeaderName, headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .any(|value| lists(value, name.as_str()))
+/// Most names in `connection` that are looked at; a request with more is refused.
+const MAX_NAMED: usize = 128;
+
+/// Other headers that belong to this connection only. None, mostly, and then nothing is allocated.
+fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
+    let values = headers.get_all(header::CONNECTION).into_iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    let is_a_headers = |name: &&[u8]| {
+        !name.is_empty()
+            && !name.eq_ignore_ascii_case(b"keep-alive")
+            && !name.eq_ignore_ascii_case(b"close")
+    };
+    let names = names.map(<[u8]>::trim_ascii).filter(is_a_headers);
+    names.take(MAX_NAMED).collect()
+}
+
+fn is_named(name: &HeaderName, named: &[&[u8]]) -> bool {
+    let name = name.as_str().as_bytes();
+    named.iter().any(|named| named.eq_ignore_ascii_case(name))
 }
 
 /// Whether a comma-separated header value names `token`, in any case.
@@ -80,10 +96,21 @@ pub fn lists(value: &HeaderValue, token: &str) -> bool {
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Headers of a request that end here: those that the HTTP client writes, the client's credentials, and what tells
-/// of a browser (the API refuses some requests that carry an origin).
+/// Headers of a request that end here. Some servers take `_` for `-`: `x_api_key` is a credential to them.
+fn is_dropped(name: &HeaderName) -> bool {
+    if is_hop_by_hop(name) || stays_with_us(name) {
+        return true;
+    }
+    let text = name.as_str();
+    text.contains('_')
+        && HeaderName::try_from(text.replace('_', "-"))
+            .is_ok_and(|name| is_hop_by_hop(&name) || stays_with_us(&name))
+}
+
+/// Those that the HTTP client writes, the client's credentials, what tells of a browser (the API refuses some requests that carry an
+/// origin), and what proxies on the way to us wrote: an endpoint behind a CDN refuses those, and they tell who the client is.
 fn stays_with_us(name: &HeaderName) -> bool {
-    matches!(
+    if matches!(
         *name,
         header::HOST
             | header::CONTENT_LENGTH
@@ -92,7 +119,16 @@ fn stays_with_us(name: &HeaderName) -> bool {
             | header::COOKIE
             | header::ORIGIN
             | header::REFERER
+            | header::FORWARDED
+            | header::VIA
     ) || *name == API_KEY
+    {
+        return true;
+    }
+    let text = name.as_str();
+    matches!(text, "x-real-ip" | "true-client-ip" | "cdn-loop")
+        || text.starts_with("x-forwarded-")
+        || text.starts_with("cf-")
 }
 
 /// Headers of an answer that we write: framing, CORS, who served it.
@@ -152,6 +188,18 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("proxy-authorization", "Basic x"),
+            ("x_api_key", "mine"),
+            ("transfer_encoding", "chunked"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-host", "balancer"),
+            ("forwarded", "for=10.0.0.1"),
+            ("via", "1.1 proxy"),
+            ("x-real-ip", "10.0.0.1"),
+            ("true-client-ip", "10.0.0.1"),
+            ("cdn-loop", "cloudflare"),
+            ("cf-ray", "1"),
+            ("cf-connecting-ip", "10.0.0.1"),
             ("anthropic-version", "2024-10-22"),
         ]));
         assert_eq!(

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
+use super::browsers;
 use crate::api::headers::{REQUEST_ID, SERVED_BY};
 use crate::config::{Client, Config};
 
@@ -57,19 +58,14 @@ pub struct Cors {
 
 impl Cors {
     pub fn of(config: &Config, headers: &HeaderMap) -> Cors {
-        if config.allowed_origins.iter().any(|origin| origin == "*") {
+        if browsers::allows_all(config) {
             return Cors {
                 allow: Some(HeaderValue::from_static("*")),
                 varies: false,
             };
         }
         let origin = headers.get(header::ORIGIN);
-        let allowed = origin.filter(|origin| {
-            config
-                .allowed_origins
-                .iter()
-                .any(|known| known.as_bytes() == origin.as_bytes())
-        });
+        let allowed = origin.filter(|origin| browsers::is_named(config, origin.as_bytes()));
         Cors {
             allow: allowed.cloned(),
             varies: true,

@@ -10,18 +10,26 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use memchr::memchr_iter;
 
+use super::host::is_authority;
 use super::refusal::{HEAD_TOO_LARGE, Refusal, UNKNOWN_EXPECTATION, UNKNOWN_VERSION, malformed};
 use crate::api::headers::lists;
 
 /// Largest head, in bytes, and most header lines in it.
 pub const MAX_HEAD: usize = 64 << 10;
 const MAX_LINES: usize = 128;
+/// Longest method, in bytes: the longest that is registered has 17 (IANA's "Hypertext Transfer Protocol (HTTP) Method Registry").
+const MAX_METHOD: usize = 32;
+/// Most names in `connection`: there are no more header lines to name.
+const MAX_NAMED: usize = MAX_LINES;
 
 /// A request's head.
 #[derive(Debug)]
 pub struct Head {
     pub method: Method,
     pub target: PathAndQuery,
+    /// The host and port that the request is for: the target's where it names one, else those of `host`. Empty where an HTTP/1.0 request
+    /// has none.
+    pub authority: HeaderValue,
     pub headers: HeaderMap,
     pub body: Framing,
     /// The client asks for a word before it sends the body.
@@ -131,10 +139,21 @@ pub fn parse(head: &[u8]) -> Result<Head, Refusal> {
             HeaderValue::from_bytes(line.value).map_err(|_| malformed("malformed header value"))?;
         headers.append(name, value);
     }
+    if method.len() > MAX_METHOD {
+        return Err(malformed("no method is longer than 32 bytes"));
+    }
+    let method =
+        Method::from_bytes(method.as_bytes()).map_err(|_| malformed("malformed method"))?;
     let is_http10 = minor == 0;
-    let hosts = headers.get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && !is_http10) {
-        return Err(malformed("a request names its host once")); // RFC 9112 §3.2.
+    let host = host(&headers, is_http10)?;
+    let (target, authority) = target_of(&method, target)?;
+    let named = headers.get_all(header::CONNECTION).iter();
+    if named
+        .map(|value| memchr_iter(b',', value.as_bytes()).count() + 1)
+        .sum::<usize>()
+        > MAX_NAMED
+    {
+        return Err(malformed("connection names more headers than there can be"));
     }
     let body = framing(&headers, is_http10)?;
     let close = headers
@@ -142,8 +161,9 @@ pub fn parse(head: &[u8]) -> Result<Head, Refusal> {
         .iter()
         .any(|value| lists(value, "close"));
     Ok(Head {
-        method: Method::from_bytes(method.as_bytes()).map_err(|_| malformed("malformed method"))?,
-        target: origin_form(target)?,
+        method,
+        target,
+        authority: authority.unwrap_or(host),
         body,
         expects_continue: expects_continue(&headers)? && !is_http10 && body != Framing::Length(0),
         keep_alive: !is_http10 && !close,
@@ -152,16 +172,48 @@ pub fn parse(head: &[u8]) -> Result<Head, Refusal> {
     })
 }
 
-/// `GET http://host/path` is the same request as `GET /path` (RFC 9112 §3.2.2).
-fn origin_form(target: &str) -> Result<PathAndQuery, Refusal> {
-    let path = match target.split_once("://") {
-        Some(("http" | "https", rest)) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
-        _ => target,
-    };
-    if !(path.starts_with('/') || path == "*") || path.contains('#') {
-        return Err(malformed("malformed request target"));
+/// The one `host`; empty where HTTP/1.0 has none (RFC 9112 §3.2).
+fn host(headers: &HeaderMap, is_http10: bool) -> Result<HeaderValue, Refusal> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_authority(host.as_bytes()) => Ok(host.clone()),
+        (Some(_), None) => Err(malformed("host is no host and port")),
+        (None, _) if is_http10 => Ok(HeaderValue::from_static("")),
+        _ => Err(malformed("a request names its host once")),
     }
-    PathAndQuery::try_from(path).map_err(|_| malformed("malformed request target"))
+}
+
+/// `GET http://host/path` is the same request as `GET /path` with that host (RFC 9112 §3.2.2).
+fn target_of(
+    method: &Method,
+    target: &str,
+) -> Result<(PathAndQuery, Option<HeaderValue>), Refusal> {
+    const MALFORMED: Refusal = malformed("malformed request target");
+    // Its target is a host and port. Nobody is let through to one.
+    if *method == Method::CONNECT {
+        return Ok((PathAndQuery::from_static("/"), None));
+    }
+    let (path, authority) = match target.split_once("://") {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
+        {
+            let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            if authority.is_empty() || !is_authority(authority.as_bytes()) {
+                return Err(MALFORMED);
+            }
+            let authority = HeaderValue::from_str(authority).map_err(|_| MALFORMED)?;
+            (path, Some(authority))
+        }
+        _ => (target, None),
+    };
+    let is_path = path.starts_with('/') || (authority.is_none() && path == "*");
+    let path = match path.strip_prefix('?') {
+        Some(query) if authority.is_some() => PathAndQuery::try_from(format!("/?{query}")),
+        None if path.is_empty() && authority.is_some() => PathAndQuery::try_from("/"),
+        _ if !is_path || path.contains('#') => return Err(MALFORMED),
+        _ => PathAndQuery::try_from(path),
+    };
+    Ok((path.map_err(|_| MALFORMED)?, authority))
 }
 
 fn framing(headers: &HeaderMap, is_http10: bool) -> Result<Framing, Refusal> {
@@ -206,20 +258,4 @@ fn expects_continue(headers: &HeaderMap) -> Result<bool, Refusal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_over_the_limit_is_too_large_in_whatever_pieces_it_comes() {
-        let start = format!("GET / HTTP/1.1\r\na: {}", "b".repeat(MAX_HEAD));
-        let whole = format!("{start}\nc");
-        for pieces in [vec![whole.as_str()], vec![start.as_str(), whole.as_str()]] {
-            let mut scan = Scan::default();
-            let found = pieces
-                .iter()
-                .map(|piece| scan.find_end(piece.as_bytes()))
-                .find(Result::is_err);
-            assert_eq!(found, Some(Err(HEAD_TOO_LARGE)));
-        }
-    }
-}
+mod tests;

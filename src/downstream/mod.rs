@@ -8,7 +8,7 @@
 //! - `listener`, `reactor`: the thread and its table; `client`, `intake`, `outbox`: one connection as that thread sees it; `connection`: what the thread
 //!   and a worker share; `bell`: how others wake the thread; `deadlines`: how long it may sleep.
 //! - `head`, `body`, `body_budget`: a request's bytes and their bounds; `refusal`: what becomes of the others.
-//! - `routes`, `access`: who answers, and who may ask.
+//! - `routes`, `access`, `browsers`, `host`: who answers, and who may ask.
 //! - `exchange`: what a worker gets; `writer`: how it answers; `socket`: the bytes themselves.
 //!
 //! Only this room touches a client's socket. It knows nothing of endpoints.
@@ -17,11 +17,13 @@ pub mod access;
 mod bell;
 mod body;
 mod body_budget;
+pub mod browsers;
 mod client;
 mod connection;
 mod deadlines;
 mod exchange;
 mod head;
+mod host;
 mod intake;
 mod listener;
 mod outbox;

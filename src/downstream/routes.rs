@@ -14,6 +14,12 @@ pub enum Route {
     Preflight,
     /// A path of ours, which knows `GET` and `HEAD` only.
     WrongMethod,
+    /// `TRACE`, whose answer would show the endpoint's token, or `CONNECT`.
+    Forbidden,
+    /// It would leave the endpoint's base path.
+    DotSegment,
+    /// The client's base URL ends in `/v1`, and its paths begin with it.
+    DoubledV1,
     NotFound,
 }
 
@@ -29,11 +35,22 @@ pub struct Forward {
 
 /// What `allow` says with [`Route::WrongMethod`].
 pub const OWN_METHODS: &str = "GET, HEAD, OPTIONS";
+/// The same with [`Route::Forbidden`]: what is forwarded, of the methods that are registered.
+pub const FORWARDED_METHODS: &str = "GET, HEAD, PUT, PATCH, POST, DELETE, OPTIONS";
 
 /// `path` is the request's path without its query.
 pub fn route(method: &Method, path: &str) -> Route {
     if method == Method::OPTIONS {
         return Route::Preflight;
+    }
+    if matches!(*method, Method::TRACE | Method::CONNECT) {
+        return Route::Forbidden;
+    }
+    if is_under(path, "/v1/v1") {
+        return Route::DoubledV1;
+    }
+    if path.starts_with("/v1/") && has_dot_segment(path) {
+        return Route::DotSegment;
     }
     if path.starts_with("/v1/") {
         return Route::Forward(Forward {
@@ -51,6 +68,32 @@ pub fn route(method: &Method, path: &str) -> Route {
         own
     } else {
         Route::WrongMethod
+    }
+}
+
+/// Whether some server would read `.` or `..` in it as a step in the tree: with what may stand for a slash or a dot, and with parameters
+/// (`..;a`) behind it.
+fn has_dot_segment(path: &str) -> bool {
+    let decoded = |rest: &[u8]| match rest {
+        [b'%', b'2', b'e' | b'E', ..] => (b'.', 3),
+        [b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..] => (b'/', 3),
+        [b'\\', ..] => (b'/', 1),
+        [first, ..] => (*first, 1),
+        [] => (b'/', 0),
+    };
+    let mut rest = path.as_bytes();
+    // Dots since the last slash; `None` where there was anything else, too.
+    let mut dots = Some(0);
+    loop {
+        let (byte, length) = decoded(rest);
+        match byte {
+            b'/' | b';' if matches!(dots, Some(1 | 2)) => return true,
+            b'/' if length == 0 => return false,
+            b'/' => dots = Some(0),
+            b'.' => dots = dots.map(|dots| dots + 1),
+            _ => dots = None,
+        }
+        rest = &rest[length..];
     }
 }
 
@@ -99,6 +142,34 @@ mod tests {
         check("GET", "/metrics", Route::Metrics);
         check("POST", "/health", Route::WrongMethod);
         check("DELETE", "/", Route::WrongMethod);
+        check("TRACE", "/v1/messages", Route::Forbidden);
+        check("CONNECT", "/", Route::Forbidden);
+        check("POST", "/v1/v1/messages", Route::DoubledV1);
+        check("GET", "/v1/v1", Route::DoubledV1);
+        check("GET", "/v1/v1x", forward(false, false));
+        for path in [
+            "/v1/../x",
+            "/v1/.",
+            "/v1/..",
+            "/v1/a/%2e%2E/b",
+            "/v1/.%2e",
+            "/v1/..%2fx",
+            "/v1/a%5c..%5Cb",
+            "/v1/..;a/b",
+            "/v1/./a",
+        ] {
+            check("GET", path, Route::DotSegment);
+        }
+        for path in [
+            "/v1/...",
+            "/v1/a.b",
+            "/v1/.a",
+            "/v1/a..",
+            "/v1/%2e%2e%2e",
+            "/v1/a;..",
+        ] {
+            check("GET", path, forward(false, false));
+        }
         check("OPTIONS", "/anything", Route::Preflight);
         check("OPTIONS", "/v1/messages", Route::Preflight);
         check("GET", "/favicon.ico", Route::NotFound);

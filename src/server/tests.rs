@@ -63,7 +63,7 @@ fn ask(address: SocketAddr, request: &str, body: &str) -> String {
     let length = body.len();
     write!(
         client,
-        "{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .expect("it reads");
     let mut answer = String::new();

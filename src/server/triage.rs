@@ -8,7 +8,8 @@ use http::{Response, StatusCode};
 use super::{Server, status};
 use crate::api::errors::{error, request_id};
 use crate::downstream::access::{self, Cors};
-use crate::downstream::routes::{OWN_METHODS, Route, route};
+use crate::downstream::browsers;
+use crate::downstream::routes::{FORWARDED_METHODS, OWN_METHODS, Route, route};
 use crate::downstream::{Admission, Head, Host, NO_CLIENT_TOKEN, Refusal, SHUTTING_DOWN, Triage};
 
 impl Server {
@@ -21,7 +22,9 @@ impl Server {
         let request_id = request_id();
         let wants_data = route == Route::Page && status::wants_data(&head.headers);
         let needs_token = wants_data || matches!(route, Route::Forward(_) | Route::Metrics);
-        let mut answer = match self.refusal(route, path, is_admitted || !needs_token) {
+        let refusal = browsers::refusal(&config, head, route)
+            .or_else(|| self.refusal(route, path, is_admitted || !needs_token));
+        let mut answer = match refusal {
             Some(refusal) => {
                 self.metrics.refused(refusal.cause);
                 let mut answer = error(refusal.status, &refusal.message, &request_id);
@@ -29,8 +32,14 @@ impl Server {
                 if refusal == SHUTTING_DOWN {
                     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                if route == Route::WrongMethod {
-                    headers.insert(header::ALLOW, HeaderValue::from_static(OWN_METHODS));
+                if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+                    let is_own = route == Route::WrongMethod;
+                    let allowed = if is_own {
+                        OWN_METHODS
+                    } else {
+                        FORWARDED_METHODS
+                    };
+                    headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
                 }
                 answer
             }
@@ -72,6 +81,23 @@ impl Server {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "wrong method",
                 format!("{path} knows GET and HEAD only"),
+            )),
+            Route::Forbidden => Some(refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "wrong method",
+                "neither TRACE nor CONNECT is known here".to_owned(),
+            )),
+            Route::DotSegment => Some(refusal(
+                StatusCode::BAD_REQUEST,
+                "dot segment",
+                format!("{path} has a . or .. in it, and would leave the endpoint's base path"),
+            )),
+            Route::DoubledV1 => Some(refusal(
+                StatusCode::NOT_FOUND,
+                "unknown path",
+                format!(
+                    "no such path here: {path}; the client's base URL must not end in /v1, its paths begin with that"
+                ),
             )),
             Route::NotFound => Some(refusal(
                 StatusCode::NOT_FOUND,

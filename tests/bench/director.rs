@@ -354,7 +354,7 @@ fn spread(rounds: &[Vec<Figures>], figure: &str) -> Option<(f64, f64)> {
 /// How many connections the fake upstream has taken so far, on all its ports, this one too.
 fn opened(port: u16) -> Result<f64, Failure> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.write_all(b"GET /opened HTTP/1.1\r\nhost: a\r\n\r\n")?;
+    stream.write_all(b"GET /opened HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
     let mut answer = [0; 256];
     let count = stream.read(&mut answer)?;
     let text = String::from_utf8_lossy(&answer[..count]);

@@ -25,7 +25,7 @@ pub fn post(query: &str, bytes: usize, stream: bool) -> Rc<[u8]> {
     let room = bytes.saturating_sub(before.len() + after.len());
     let text = &"Please read this. ".repeat(room / 18 + 1)[..room];
     let head = format!(
-        "POST /v1/messages?beta=true&{query} HTTP/1.1\r\nhost: balancer\r\nconnection: keep-alive\r\n\
+        "POST /v1/messages?beta=true&{query} HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\n\
          accept: application/json\r\naccept-encoding: gzip, deflate, br, zstd\r\nuser-agent: claude-cli/2.0.0 (external, cli)\r\n\
          x-api-key: a-client-token\r\nanthropic-version: 2023-06-01\r\nanthropic-beta: claude-code-20250219\r\n\
          x-stainless-lang: js\r\nx-stainless-retry-count: 0\r\nx-app: cli\r\ncontent-type: application/json\r\n\

@@ -287,7 +287,7 @@ fn serves(address: SocketAddr) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(START))?;
-        stream.write_all(b"POST /v1/messages?answer=300 HTTP/1.1\r\nhost: b\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")?;
+        stream.write_all(b"POST /v1/messages?answer=300 HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")?;
         let mut answer = [0; 12];
         stream.read_exact(&mut answer)?;
         std::io::Result::Ok(answer.ends_with(b"200"))

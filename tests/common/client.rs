@@ -63,7 +63,7 @@ impl Request {
 
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = format!(
-            "{} {} HTTP/{}\r\nhost: balancer.test\r\n",
+            "{} {} HTTP/{}\r\nhost: localhost\r\n",
             self.method, self.target, self.version
         );
         if self.chunked {

@@ -124,7 +124,7 @@ fn a_clock_that_is_set_disturbs_nobody() {
         }
     }
     assert_eq!(kept.ask(&Request::new("GET", "/health")).status, 200);
-    slow.send("host: x\r\n\r\n");
+    slow.send("host: localhost\r\n\r\n");
     assert_eq!(slow.answer().status, 200);
     waited.answer(ok("late"));
     assert_eq!(waiting.answer().text(), "late");

@@ -43,7 +43,7 @@ fn a_client_that_expects_100_gets_it_before_its_body() {
     let up = Upstream::always(ok("done"));
     let balancer = balance(&[&up]).start();
     let mut client = balancer.client();
-    client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\nexpect: 100-Continue\r\ncontent-length: 5\r\n\r\n");
+    client.send("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nexpect: 100-Continue\r\ncontent-length: 5\r\n\r\n");
     assert_eq!(status_of(&client.head()), 100);
     client.send("hello");
     assert_eq!(client.answer().text(), "done");
@@ -170,7 +170,7 @@ fn clients_that_wait_take_no_threads() {
     assert_eq!(balancer.ask().status, 200);
     let mut clients: Vec<Client> = (0..200).map(|_| balancer.client()).collect();
     for client in clients.iter_mut().step_by(2) {
-        client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhe");
+        client.send("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhe");
     }
     assert_eq!(balancer.health()["status"], "healthy");
     // The workers, and: main, signals, listener, log, watcher, and the four that tiny_http keeps.

@@ -154,7 +154,7 @@ fn a_slow_upload_never_holds_a_worker() {
     let balancer = balance(&[&up]).set("workers", 1).set("queue", 1).start();
     let mut slow: Vec<Client> = (0..5).map(|_| balancer.client()).collect();
     for client in &mut slow {
-        client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n");
+        client.send("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n");
         assert_eq!(status_of(&client.head()), 100, "its body is being read");
         client.send("12");
     }
@@ -298,7 +298,7 @@ fn a_body_over_the_limit_is_413_before_it_is_read() {
         for length in ["1048577", "4294967296", "18446744073709551615"] {
             let mut client = balancer.client();
             client.send(format!(
-                "POST /v1/messages HTTP/1.1\r\nhost: a\r\n{expect}content-length: {length}\r\n\r\n"
+                "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\n{expect}content-length: {length}\r\n\r\n"
             ));
             let head = client.head();
             assert_eq!(status_of(&head), 413, "no 100 before it: {head:?}");
@@ -340,7 +340,7 @@ fn a_large_body_of_a_path_that_is_not_forwarded_does_not_cost_its_size() {
     let up = Upstream::always(ok("{}"));
     let balancer = balance(&[&up]).start();
     let mut client = balancer.client();
-    client.send("POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 30000000000\r\n\r\n");
+    client.send("POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 30000000000\r\n\r\n");
     let answer = client.answer();
     assert!(
         answer.status == 404 || answer.status == 413,

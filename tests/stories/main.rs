@@ -6,6 +6,7 @@ mod common;
 mod affinity;
 mod answers;
 mod broken;
+mod browsers;
 mod choosing;
 mod clock;
 mod command_line;

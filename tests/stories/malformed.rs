@@ -6,7 +6,7 @@
 use crate::common::prelude::*;
 
 /// What a body of ours could be taken for.
-const SMUGGLED: &str = "GET /v1/smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+const SMUGGLED: &str = "GET /v1/smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 struct Story {
     up: Upstream,
@@ -65,7 +65,7 @@ fn status_lines(text: &str) -> usize {
 }
 
 fn post(headers: &str, body: &str) -> String {
-    format!("POST /v1/messages HTTP/1.1\r\nhost: a\r\n{headers}\r\n{body}")
+    format!("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n{body}")
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn folded_headers_are_refused() {
     let story = Story::new();
     story.refuses(post("x-a: 1\r\n folded\r\ncontent-length: 0\r\n", ""));
     story.refuses(post("x-a: 1\r\n\tcontent-length: 40\r\n", ""));
-    story.refuses("GET /v1/models HTTP/1.1\r\n host: a\r\n\r\n");
+    story.refuses("GET /v1/models HTTP/1.1\r\n host: localhost\r\n\r\n");
     story.end();
 }
 
@@ -290,7 +290,7 @@ fn request_lines_that_are_none_are_refused() {
         "GET /v1/\x7f HTTP/1.1",
         "G(T /v1/models HTTP/1.1",
     ] {
-        story.refuses(format!("{line}\r\nhost: a\r\n\r\n"));
+        story.refuses(format!("{line}\r\nhost: localhost\r\n\r\n"));
     }
     story.end();
 }
@@ -299,7 +299,7 @@ fn request_lines_that_are_none_are_refused() {
 fn a_request_without_host_or_with_two_is_refused() {
     let story = Story::new();
     story.refuses("GET /v1/models HTTP/1.1\r\n\r\n");
-    story.refuses("GET /v1/models HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n");
+    story.refuses("GET /v1/models HTTP/1.1\r\nhost: localhost\r\nhost: b\r\n\r\n");
     story.end();
 }
 
@@ -331,7 +331,7 @@ fn bare_line_feeds_make_no_second_request() {
     for bytes in [
         "GET /nowhere HTTP/1.1\nhost: a\nconnection: close\n\n",
         "GET /nowhere HTTP/1.1\r\nhost: a\nconnection: close\r\n\r\n",
-        "POST /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-a: b\ncontent-length: 40\r\n\r\n",
+        "POST /nowhere HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-a: b\ncontent-length: 40\r\n\r\n",
     ] {
         let all = story.answers(bytes);
         assert!(
@@ -404,7 +404,7 @@ fn what_looks_like_a_request_in_a_body_is_a_body() {
     }
     // A GET's body, too.
     client.send(format!(
-        "GET /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{SMUGGLED}",
+        "GET /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{SMUGGLED}",
         SMUGGLED.len()
     ));
     let answer = client.answer();

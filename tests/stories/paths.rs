@@ -32,7 +32,7 @@ fn the_path_is_joined_to_the_base_url_and_the_query_kept() {
     let paths = [
         "/v1/messages?beta=true",
         "/v1/",
-        "/v1/a//b/./c;d=1/%2e%2E/%C3%a9",
+        "/v1/a//b/.../c;d=1/%2e%2E%2e/%C3%a9",
         "/v1/models?after_id=x&limit=20&x=%2F%20+&empty=&&q=a?b",
         "/v1/messages?",
     ];
@@ -51,7 +51,7 @@ fn the_path_is_joined_to_the_base_url_and_the_query_kept() {
 fn an_absolute_target_names_the_same_path() {
     let up = Upstream::always(ok("{}"));
     let balancer = balance(&[&up]).start();
-    let answer = balancer.get("http://balancer.test/v1/models?limit=2");
+    let answer = balancer.get("http://localhost/v1/models?limit=2");
     // A server must take the absolute form (RFC 9112 §3.2.2); refusing it clearly would do, too.
     if answer.status == 200 {
         assert_eq!(up.request().target(), "/v1/models?limit=2");
@@ -207,4 +207,49 @@ fn account_bound_requests_take_nobodys_turn() {
         balancer.ask();
     }
     assert_eq!((first.count(), second.count()), (6, 3));
+}
+
+#[test]
+fn no_path_leaves_the_endpoints_base_path() {
+    let up = Upstream::always(ok("{}"));
+    let balancer = balance(&[&up]).start();
+    for path in [
+        "/v1/../admin",
+        "/v1/a/%2e%2E/b",
+        "/v1/..%2fadmin",
+        "/v1/..;/admin",
+    ] {
+        balancer.get(path).own_error(400, "invalid_request_error");
+    }
+    assert_eq!(up.count(), 0);
+}
+
+#[test]
+fn a_base_url_with_a_v1_too_much_is_told() {
+    let up = Upstream::always(ok("{}"));
+    let balancer = balance(&[&up]).start();
+    let message = balancer
+        .post("/v1/v1/messages", "{}")
+        .own_error(404, "not_found_error");
+    assert!(message.contains("must not end in /v1"), "{message}");
+    assert_eq!(up.count(), 0);
+}
+
+/// What an endpoint answers to `TRACE` shows its token.
+#[test]
+fn trace_and_connect_are_known_nowhere() {
+    let up = Upstream::always(ok("{}"));
+    let balancer = balance(&[&up]).start();
+    for request in [
+        "TRACE /v1/messages HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "TRACE /health HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "CONNECT elsewhere.test:443 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    ] {
+        let mut client = balancer.client();
+        client.send(request);
+        let answer = client.answer();
+        answer.own_error(405, "invalid_request_error");
+        assert!(answer.header("allow").expect("methods").contains("POST"));
+    }
+    assert_eq!(up.count(), 0);
 }

@@ -125,7 +125,7 @@ fn a_head_that_is_begun_and_not_finished_in_time_is_408_and_closed() {
     let up = Upstream::always(ok("{}"));
     let balancer = balance(&[&up]).set("clientSeconds", 0.3).start();
     let mut client = balancer.client();
-    client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\n");
+    client.send("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\n");
     client.answer().own_error(408, "timeout_error");
     assert_eq!(client.ending(), Ending::Closed);
     assert_eq!(up.count(), 0);
@@ -158,7 +158,9 @@ fn a_body_that_stalls_is_408_and_closed() {
         "transfer-encoding: chunked\r\n\r\n",
     ] {
         let mut client = balancer.client();
-        client.send(format!("POST /v1/messages HTTP/1.1\r\nhost: a\r\n{head}"));
+        client.send(format!(
+            "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\n{head}"
+        ));
         client.answer().own_error(408, "timeout_error");
         assert_eq!(client.ending(), Ending::Closed);
     }
@@ -171,7 +173,7 @@ fn a_whole_request_must_arrive_within_request_seconds() {
     let balancer = balance(&[&up]).set("requestSeconds", 0.4).start();
     let mut client = balancer.client();
     let start = Instant::now();
-    client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n");
+    client.send("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n");
     while client.wire().is_silent_for(Duration::from_millis(40)) {
         client.send("x");
         assert!(
@@ -190,7 +192,9 @@ fn a_slow_body_that_goes_on_is_served() {
     // Far more than a pause of this story's on a busy machine.
     let balancer = balance(&[&up]).set("clientSeconds", 3).start();
     let mut client = balancer.client();
-    client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+    client.send(
+        "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
+    );
     let start = Instant::now();
     let mut sent = 0;
     while start.elapsed() < Duration::from_secs(4) {

@@ -100,10 +100,11 @@ fn a_401_comes_before_the_body_is_read() {
     let up = Upstream::always(ok("{}"));
     let balancer = guarded(&up);
     let mut client = balancer.client();
-    client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 30000000\r\n\r\n");
+    client.send("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 30000000\r\n\r\n");
     client.answer().own_error(401, "authentication_error");
     let mut client = balancer.client();
-    client.send("POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 30000000\r\n\r\n");
+    client
+        .send("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 30000000\r\n\r\n");
     client.answer().own_error(401, "authentication_error");
 }
 
