@@ -21,7 +21,7 @@ pub fn request_id() -> String {
     )
 }
 
-/// An error of ours. 503 tells the client to come back in a second.
+/// An error of ours. 503 and 429 tell the client to come back in a second.
 pub fn error(status: StatusCode, message: &str, request_id: &str) -> Response<Vec<u8>> {
     let body = json!({
         "type": "error",
@@ -39,7 +39,10 @@ pub fn error(status: StatusCode, message: &str, request_id: &str) -> Response<Ve
         REQUEST_ID,
         request_id.try_into().expect("our numbers fit a header"),
     );
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer

@@ -38,7 +38,6 @@ use files::{read_lossy, read_text, variable};
 use object::{Object, Shown};
 use secret::Outside;
 
-#[allow(unused_imports, reason = "used by who may come in")]
 pub use client::{Client, Scope};
 pub use complaint::Error;
 pub use endpoint::{AuthScheme, Endpoint};

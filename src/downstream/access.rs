@@ -4,7 +4,7 @@
 
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
-use subtle::ConstantTimeEq;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::browsers;
 use crate::api::headers::{REQUEST_ID, SERVED_BY};
@@ -15,10 +15,24 @@ const PREFLIGHT_MAX_AGE: &str = "7200";
 const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");
 const EXPOSED: [HeaderName; 3] = [REQUEST_ID, header::RETRY_AFTER, SERVED_BY];
 
-/// Whether the request presents one of `clientTokens`, in `x-api-key` or `Authorization: Bearer`; everybody does where
-/// there are none.
-pub fn is_admitted(config: &Config, headers: &HeaderMap) -> bool {
-    config.clients.is_empty() || presented(headers).any(|token| is_known(&config.clients, token))
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// There are no `clientTokens`: everybody is let in.
+    Anybody,
+    /// One of them, by its place in `config.clients`.
+    Client(usize),
+    /// It has none of them.
+    Stranger,
+}
+
+/// Who calls, by the token in `x-api-key` or `Authorization: Bearer`.
+pub fn caller(config: &Config, headers: &HeaderMap) -> Caller {
+    if config.clients.is_empty() {
+        return Caller::Anybody;
+    }
+    let mut known = presented(headers).filter_map(|token| find(&config.clients, token));
+    known.next().map_or(Caller::Stranger, Caller::Client)
 }
 
 fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
@@ -39,13 +53,13 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Looks at every token whatever the outcome: the time taken tells nothing of which one was near.
-fn is_known(clients: &[Client], presented: &[u8]) -> bool {
-    clients
-        .iter()
-        .fold(subtle::Choice::from(0), |found, client| {
-            found | client.token.expose().as_bytes().ct_eq(presented)
-        })
-        .into()
+fn find(clients: &[Client], presented: &[u8]) -> Option<usize> {
+    const NONE: u64 = u64::MAX;
+    let found = (0..).zip(clients).fold(NONE, |found, (at, client)| {
+        let is_it = client.token.expose().as_bytes().ct_eq(presented);
+        u64::conditional_select(&found, &at, is_it)
+    });
+    usize::try_from(found).ok().filter(|_| found != NONE)
 }
 
 /// What CORS lets this caller read of an answer.

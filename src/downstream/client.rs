@@ -15,7 +15,7 @@ use super::exchange::{Admission, Host, Ticket};
 use super::head::{Head, Scan};
 use super::intake::Ended;
 use super::outbox::{Outbox, Then};
-use super::refusal::{TOO_SLOW, WAITED_TOO_LONG};
+use super::refusal::{CLIENT_BUSY, TOO_SLOW, WAITED_TOO_LONG};
 use super::socket;
 use crate::config::Config;
 use crate::upstream::{Abort, Reason};
@@ -209,7 +209,12 @@ impl Client {
                 if cx.now < until {
                     self.deadline = self.deadline.min(until);
                 } else if let Some(exchange) = cx.host.withdraw(ticket) {
-                    self.give_back(&exchange, &WAITED_TOO_LONG, cx);
+                    let refusal = if exchange.waits_for_its_client {
+                        CLIENT_BUSY
+                    } else {
+                        WAITED_TOO_LONG
+                    };
+                    self.give_back(&exchange, &refusal, cx);
                     return Fate::Again;
                 }
                 Fate::Waits

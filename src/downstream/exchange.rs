@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::head::Head;
 use super::refusal::Refusal;
 use super::routes::Forward;
-use crate::config::Config;
+use crate::config::{Client, Config};
 use crate::upstream::Abort;
 
 /// Who serves what the listener reads. Nothing in here may block: there is one listener for all clients.
@@ -29,8 +29,8 @@ pub trait Host: Send + Sync + 'static {
     /// Hands a whole request over. A worker writes the answer to its connection and calls [`Connection::finish`].
     ///
     /// # Errors
-    /// The request comes back where all workers are busy and no more may wait.
-    fn submit(&self, exchange: Exchange) -> Result<Ticket, Box<Exchange>>;
+    /// The request comes back, with the reason, where no more may wait.
+    fn submit(&self, exchange: Exchange) -> Result<Ticket, (Box<Exchange>, Refusal)>;
 
     /// Takes a request back that nobody has begun with; `None` once somebody has.
     fn withdraw(&self, ticket: Ticket) -> Option<Exchange>;
@@ -62,23 +62,39 @@ pub struct Admission {
     pub cors: Cors,
     /// What the log and our own errors call it.
     pub request_id: String,
+    /// Whose token it has: a place in `config.clients`. `None` where there are none.
+    pub client: Option<usize>,
+}
+
+impl Admission {
+    /// Whose token it has; `None` where everybody is let in.
+    pub fn client(&self) -> Option<&Client> {
+        self.config.clients.get(self.client?)
+    }
 }
 
 /// One of the places of those that are served or wait for it, until it is dropped.
-pub struct Permit(Arc<AtomicUsize>);
+pub struct Permit {
+    taken: Arc<AtomicUsize>,
+    /// Its place among those of its client, where that has only some; given back with it.
+    pub place: Option<Box<dyn Send>>,
+}
 
 impl Permit {
     /// Takes one of `most` places, if one is free; `taken` counts those that are not.
     pub fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Permit> {
         // Where there was none, dropping it gives back what was taken too much.
-        let permit = Permit(taken.clone());
+        let permit = Permit {
+            taken: taken.clone(),
+            place: None,
+        };
         (taken.fetch_add(1, Ordering::AcqRel) < most).then_some(permit)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.taken.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -106,6 +122,8 @@ pub struct Exchange {
     pub connection: Arc<Connection>,
     /// Its place among those that are served or wait for it; dropped when the answer has ended.
     pub permit: Option<Permit>,
+    /// It is not handed over before another one of its client's has ended.
+    pub waits_for_its_client: bool,
     /// Called when the client goes, or when we must end.
     pub abort: Arc<Abort>,
     /// When the request had arrived whole.

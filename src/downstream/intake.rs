@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::exchange::{Asked, Exchange, Triage};
 use super::head::{self, Framing, Head, MAX_HEAD, Scan};
 use super::outbox::Then;
-use super::refusal::{BODIES_FULL, BODY_TOO_LARGE, QUEUE_FULL, Refusal};
+use super::refusal::{BODIES_FULL, BODY_TOO_LARGE, Refusal};
 use super::{socket, writer};
 
 /// Bytes that a client's next read takes at most where a head is expected: what is behind it goes straight to its place.
@@ -187,7 +187,7 @@ impl Client {
                     wait.min(cx.config.client_timeout),
                 );
             }
-            Err(exchange) => self.give_back(&exchange, &QUEUE_FULL, cx),
+            Err((exchange, refusal)) => self.give_back(&exchange, &refusal, cx),
         }
     }
 
@@ -271,6 +271,7 @@ impl Upload {
             keep_alive: self.head.keep_alive,
             connection,
             permit: None,
+            waits_for_its_client: false,
             abort: Arc::default(),
             arrived: now,
         }

@@ -38,5 +38,5 @@ pub use connection::After;
 pub use exchange::{Admission, Asked, Exchange, Host, Permit, Ticket, Triage};
 pub use head::Head;
 pub use listener::Listener;
-pub use refusal::{NO_CLIENT_TOKEN, Refusal, SHUTTING_DOWN};
+pub use refusal::{CLIENT_BUSY, NO_CLIENT_TOKEN, QUEUE_FULL, Refusal, SHUTTING_DOWN, STATUS_ONLY};
 pub use writer::{Downstream, Framing};

@@ -66,6 +66,16 @@ pub const WAITED_TOO_LONG: Refusal = refusal(
     "waited too long",
     "no worker was free in time (queueSeconds); try again",
 );
+pub const CLIENT_BUSY: Refusal = refusal(
+    StatusCode::TOO_MANY_REQUESTS,
+    "client busy",
+    "as many requests of this client are running as may (its maxConcurrent); try again",
+);
+pub const STATUS_ONLY: Refusal = refusal(
+    StatusCode::FORBIDDEN,
+    "status only",
+    "this token is for /health, /metrics and the page only (its scope)",
+);
 pub const SHUTTING_DOWN: Refusal = refusal(
     StatusCode::SERVICE_UNAVAILABLE,
     "shutting down",

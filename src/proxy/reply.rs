@@ -37,13 +37,15 @@ impl<'a> Reply<'a> {
         request: &Request<Body>,
         permit: Option<Permit>,
     ) -> Reply<'a> {
-        let record = Record::new(
+        let mut record = Record::new(
             request.method().clone(),
             request.uri().clone(),
             request.body().bytes.len() as u64,
             exchange.admission.request_id.clone(),
             exchange.arrived,
         );
+        let client = exchange.admission.client();
+        record.client = client.map(|client| client.name.clone());
         Reply {
             exchange,
             permit,

@@ -60,7 +60,9 @@ impl<'a> Subject<'a> {
                 conversation: conversation.is_none() && config.affinity == Affinity::Session,
                 files: true,
             };
-            let seen = body::look(body, wants, "");
+            let client = exchange.admission.client();
+            let client = client.map_or("", |client| client.name.as_str());
+            let seen = body::look(body, wants, client);
             first_only |= seen.names_file;
             subject.conversation = conversation.or(seen.conversation);
             subject.first_only = first_only;

@@ -1,6 +1,6 @@
 //! Serves: what the listener reads goes to the workers, what needs no endpoint is answered at once, and all of it comes to an end.
 //!
-//! - `queue`: the hand-over to the workers; `workers`: how many of them there are, and which of them wait.
+//! - `queue`: the hand-over to the workers; `shares`: how many requests of one client go over at a time; `workers`: how many of them there are, and which of them wait.
 //! - `triage`: who answers a request; `status`: `/health`, `/metrics` and the page.
 //! - `reload`: the configuration file, while we run; `hangup`: the signal that has it read at once.
 //! - `notify`: what systemd is told.
@@ -11,6 +11,7 @@ pub mod hangup;
 pub mod notify;
 mod queue;
 pub mod reload;
+mod shares;
 mod status;
 mod triage;
 mod workers;
@@ -40,7 +41,7 @@ pub struct Server {
     config: Mutex<Arc<Config>>,
     proxy: Proxy,
     metrics: Arc<Metrics>,
-    queue: Queue,
+    queue: Arc<Queue>,
     workers: Workers,
     /// What the configuration said at the start: a change needs a restart.
     most_workers: usize,
@@ -59,7 +60,7 @@ impl Server {
             config: Mutex::new(Arc::new(config)),
             proxy,
             metrics,
-            queue: Queue::new(workers + queued)?,
+            queue: Queue::new(workers, queued)?,
             workers: Workers::new(workers),
             most_workers: workers,
             most_queued: queued,
@@ -181,7 +182,7 @@ impl Host for Server {
         answer
     }
 
-    fn submit(&self, exchange: Exchange) -> Result<Ticket, Box<Exchange>> {
+    fn submit(&self, exchange: Exchange) -> Result<Ticket, (Box<Exchange>, Refusal)> {
         self.queue.submit(exchange)
     }
 
@@ -192,8 +193,13 @@ impl Host for Server {
     fn abandoned(&self, exchange: Exchange) {
         let (parts, body) = exchange.request.into_parts();
         let bytes_in = body.bytes.len() as u64;
+        let client = exchange
+            .admission
+            .client()
+            .map(|client| client.name.clone());
         let id = exchange.admission.request_id;
-        let record = Record::new(parts.method, parts.uri, bytes_in, id, exchange.arrived);
+        let mut record = Record::new(parts.method, parts.uri, bytes_in, id, exchange.arrived);
+        record.client = client;
         let total = record.arrived.elapsed();
         record.log(total);
         self.metrics.forwarded(&record, total);

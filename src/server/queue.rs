@@ -18,55 +18,115 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::shares::{Shares, Turn};
 use crate::api::errors::request_id;
-use crate::downstream::{Exchange, Permit, Ticket};
+use crate::downstream::{CLIENT_BUSY, Exchange, Permit, QUEUE_FULL, Refusal, Ticket};
 
 /// Requests on their way from the listener to the workers.
 pub struct Queue {
     tiny_http: &'static tiny_http::Server,
     handover: Mutex<UnixStream>,
     waiting: Mutex<HashMap<Ticket, Exchange>>,
+    shares: Mutex<Shares>,
     numbers: AtomicU64,
     /// Requests that wait for a worker or have one.
     admitted: Arc<AtomicUsize>,
     /// How many that may be.
     most: usize,
+    /// How many of one client's may wait for others of its own: half of those that may wait at all.
+    most_of_one: usize,
 }
 
 impl Queue {
-    /// `most`: requests that may wait for a worker or have one.
+    /// `workers`: requests that may have one. `queued`: how many more may wait.
     ///
     /// # Errors
     /// The system has no socket or thread left.
-    pub fn new(most: usize) -> io::Result<Queue> {
+    pub fn new(workers: usize, queued: usize) -> io::Result<Arc<Queue>> {
         let (tiny_http, handover) = open_tiny_http()?;
-        Ok(Queue {
+        Ok(Arc::new(Queue {
             tiny_http,
             handover: Mutex::new(handover),
             waiting: Mutex::default(),
+            shares: Mutex::default(),
             numbers: AtomicU64::new(1),
             admitted: Arc::default(),
-            most,
+            most: workers + queued,
+            most_of_one: queued.div_ceil(2),
+        }))
+    }
+
+    /// Hands a request over, at once or when its client has a place for it.
+    ///
+    /// # Errors
+    /// It comes back, with the reason, where too many are served or wait already.
+    pub fn submit(
+        self: &Arc<Queue>,
+        mut exchange: Exchange,
+    ) -> Result<Ticket, (Box<Exchange>, Refusal)> {
+        let Some(permit) = Permit::take(&self.admitted, self.most) else {
+            return Err((Box::new(exchange), QUEUE_FULL));
+        };
+        let ticket = Ticket(self.numbers.fetch_add(1, Ordering::Relaxed));
+        let limit = exchange.admission.client().and_then(|client| {
+            let most = client.max_concurrent?;
+            Some((client.name.clone(), most))
+        });
+        let permit = exchange.permit.insert(permit);
+        let Some((name, most)) = limit else {
+            lock(&self.waiting).insert(ticket, exchange);
+            self.announce(ticket);
+            return Ok(ticket);
+        };
+        // The shares' lock first, then that of those who wait, everywhere.
+        let mut shares = lock(&self.shares);
+        match shares.came(&name, ticket, most, self.most_of_one) {
+            Turn::Never => return Err((Box::new(exchange), CLIENT_BUSY)),
+            Turn::Later => {
+                exchange.waits_for_its_client = true;
+                lock(&self.waiting).insert(ticket, exchange);
+            }
+            Turn::Now => {
+                permit.place = Some(self.place(name));
+                lock(&self.waiting).insert(ticket, exchange);
+                self.announce(ticket);
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// A client's place among those of its own, until it is dropped.
+    fn place(self: &Arc<Queue>, client: String) -> Box<dyn Send> {
+        Box::new(Place {
+            queue: self.clone(),
+            client,
         })
     }
 
-    /// Hands a request over.
-    ///
-    /// # Errors
-    /// It comes back where too many are served or wait already.
-    pub fn submit(&self, mut exchange: Exchange) -> Result<Ticket, Box<Exchange>> {
-        let Some(permit) = Permit::take(&self.admitted, self.most) else {
-            return Err(Box::new(exchange));
+    /// One of a client's requests has ended: the next one goes on.
+    fn left(self: &Arc<Queue>, client: &str) {
+        let mut shares = lock(&self.shares);
+        let mut waiting = lock(&self.waiting);
+        let next = shares.left(client, |ticket| waiting.contains_key(&ticket));
+        let Some((ticket, exchange)) = next.and_then(|next| Some((next, waiting.get_mut(&next)?)))
+        else {
+            return;
         };
-        exchange.permit = Some(permit);
-        let ticket = Ticket(self.numbers.fetch_add(1, Ordering::Relaxed));
-        lock(&self.waiting).insert(ticket, exchange);
+        exchange.waits_for_its_client = false;
+        if let Some(permit) = &mut exchange.permit {
+            permit.place = Some(self.place(client.to_owned()));
+        }
+        drop((waiting, shares));
+        self.announce(ticket);
+    }
+
+    /// Tells tiny_http of a request, which has a worker take it.
+    fn announce(&self, ticket: Ticket) {
         let line = format!("GET /{} HTTP/1.1\r\n\r\n", ticket.0);
         if let Err(err) = lock(&self.handover).write_all(line.as_bytes()) {
             // It cannot happen while the process lives: both ends are ours.
             log::error!("tiny_http takes no more requests: {err}");
         }
-        Ok(ticket)
     }
 
     /// Waits for the next request. It may have been withdrawn meanwhile: [`Queue::withdraw`] tells.
@@ -88,7 +148,13 @@ impl Queue {
 
     /// Takes a request that nobody has begun with, be it to serve it or to give it up; `None` once somebody has.
     pub fn withdraw(&self, ticket: Ticket) -> Option<Exchange> {
-        lock(&self.waiting).remove(&ticket)
+        let exchange = lock(&self.waiting).remove(&ticket)?;
+        if exchange.waits_for_its_client
+            && let Some(client) = exchange.admission.client()
+        {
+            lock(&self.shares).withdrawn(&client.name, ticket);
+        }
+        Some(exchange)
     }
 
     /// Requests that wait, and requests that are served.
@@ -96,6 +162,18 @@ impl Queue {
         let queued = lock(&self.waiting).len();
         let admitted = self.admitted.load(Ordering::Acquire);
         (queued, admitted.saturating_sub(queued))
+    }
+}
+
+/// See [`Queue::place`].
+struct Place {
+    queue: Arc<Queue>,
+    client: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.queue.left(&self.client);
     }
 }
 

@@ -27,7 +27,7 @@ impl Host for Mistaken {
         self.0.refuse(refusal, asked)
     }
 
-    fn submit(&self, mut exchange: Exchange) -> Result<Ticket, Box<Exchange>> {
+    fn submit(&self, mut exchange: Exchange) -> Result<Ticket, (Box<Exchange>, Refusal)> {
         if exchange.request.uri().path() == "/v1/panic" {
             *exchange.request.uri_mut() = Uri::from_static("no-path:80");
         }

@@ -7,10 +7,13 @@ use http::{Response, StatusCode};
 
 use super::{Server, status};
 use crate::api::errors::{error, request_id};
-use crate::downstream::access::{self, Cors};
+use crate::config::Scope;
+use crate::downstream::access::{self, Caller, Cors};
 use crate::downstream::browsers;
 use crate::downstream::routes::{FORWARDED_METHODS, OWN_METHODS, Route, route};
-use crate::downstream::{Admission, Head, Host, NO_CLIENT_TOKEN, Refusal, SHUTTING_DOWN, Triage};
+use crate::downstream::{
+    Admission, Head, Host, NO_CLIENT_TOKEN, Refusal, SHUTTING_DOWN, STATUS_ONLY, Triage,
+};
 
 impl Server {
     /// See [`crate::downstream::Host::triage`].
@@ -18,12 +21,19 @@ impl Server {
         let (config, path) = (self.config(), head.target.path());
         let cors = Cors::of(&config, &head.headers);
         let route = route(&head.method, path);
-        let is_admitted = access::is_admitted(&config, &head.headers);
+        let caller = access::caller(&config, &head.headers);
         let request_id = request_id();
         let wants_data = route == Route::Page && status::wants_data(&head.headers);
         let needs_token = wants_data || matches!(route, Route::Forward(_) | Route::Metrics);
+        let is_kept_out = match (route, caller) {
+            (_, Caller::Stranger) if needs_token => Some(NO_CLIENT_TOKEN),
+            (Route::Forward(_), Caller::Client(at)) => {
+                (config.clients[at].scope == Scope::Status).then_some(STATUS_ONLY)
+            }
+            _ => None,
+        };
         let refusal = browsers::refusal(&config, head, route)
-            .or_else(|| self.refusal(route, path, is_admitted || !needs_token));
+            .or_else(|| self.refusal(route, path, is_kept_out));
         let mut answer = match refusal {
             Some(refusal) => {
                 self.metrics.refused(refusal.cause);
@@ -50,11 +60,15 @@ impl Server {
                         route,
                         cors,
                         request_id,
+                        client: match caller {
+                            Caller::Client(at) => Some(at),
+                            Caller::Anybody | Caller::Stranger => None,
+                        },
                     });
                 }
                 Route::Metrics => status::metrics(&self.view()),
                 Route::Page if wants_data => status::data(&self.view(), head.target.query()),
-                Route::Health => status::health(&self.view(), is_admitted),
+                Route::Health => status::health(&self.view(), caller != Caller::Stranger),
                 Route::Preflight => preflight(&cors, &head.headers),
                 _ => status::page(),
             },
@@ -66,8 +80,8 @@ impl Server {
         Triage::Answer(answer)
     }
 
-    /// Why a request gets an error at once, if it does. `may_come_in`: it has the token that it needs.
-    fn refusal(&self, route: Route, path: &str, may_come_in: bool) -> Option<Refusal> {
+    /// Why a request gets an error at once, if it does. `is_kept_out`: its caller may not have what it asks for.
+    fn refusal(&self, route: Route, path: &str, is_kept_out: Option<Refusal>) -> Option<Refusal> {
         let refusal = |status, cause, message: String| Refusal {
             status,
             cause,
@@ -76,7 +90,7 @@ impl Server {
         match route {
             Route::Health => None,
             _ if self.is_draining() => Some(SHUTTING_DOWN),
-            _ if !may_come_in => Some(NO_CLIENT_TOKEN),
+            _ if is_kept_out.is_some() => is_kept_out,
             Route::WrongMethod => Some(refusal(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "wrong method",

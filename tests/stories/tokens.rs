@@ -176,3 +176,105 @@ fn an_upstream_body_that_holds_a_token_is_passed_on_as_it_is() {
     let up = Upstream::always(status(400).body("you sent token-one"));
     assert_eq!(balance(&[&up]).start().ask().text(), "you sent token-one");
 }
+
+fn with_token(request: Request, token: &str) -> Request {
+    request.header("x-api-key", token)
+}
+
+#[test]
+fn a_status_token_spends_nothing() {
+    let up = Upstream::always(ok("{}"));
+    let clients = json!([{"token": "prometheus-secret", "name": "prometheus", "scope": "status"}]);
+    let balancer = balance(&[&up]).set("clientTokens", clients).start();
+    for path in ["/health", "/metrics", "/"] {
+        let request = with_token(Request::new("GET", path), "prometheus-secret")
+            .header("accept", "application/json");
+        assert_eq!(balancer.send(&request).status, 200, "{path}");
+    }
+    let health = with_token(Request::new("GET", "/health"), "prometheus-secret");
+    assert_eq!(balancer.send(&health).json()["endpoints"][0]["name"], "one");
+    for request in [Request::message(), Request::new("GET", "/v1/models")] {
+        let answer = balancer.send(&with_token(request, "prometheus-secret"));
+        answer.own_error(403, "permission_error");
+    }
+    assert_eq!(up.count(), 0);
+}
+
+#[test]
+fn who_asked_is_in_the_log_and_the_metrics() {
+    let up = Upstream::always(ok("{}"));
+    let clients = json!([{"token": "secret-of-ann", "name": "ann"}, "secret-of-the-second"]);
+    let balancer = balance(&[&up]).set("clientTokens", clients).start();
+    balancer.send(&with_token(Request::message(), "secret-of-ann"));
+    balancer.logged(&["client=ann", "status=200"]);
+    balancer.send(&with_token(Request::message(), "secret-of-the-second"));
+    balancer.logged(&["client=client-2", "status=200"]);
+    let metrics = balancer.send(&with_token(
+        Request::new("GET", "/metrics"),
+        "secret-of-ann",
+    ));
+    assert!(
+        metrics.text().contains("client=\"ann\""),
+        "{}",
+        metrics.text()
+    );
+}
+
+#[test]
+fn a_client_over_its_own_limit_waits_and_keeps_nobody_from_a_worker() {
+    let up = Upstream::by_hand();
+    let clients = json!([
+        {"token": "secret-of-ann", "name": "ann", "maxConcurrent": 1},
+        {"token": "secret-of-bob", "name": "bob"},
+    ]);
+    let balancer = balance(&[&up])
+        .set("clientTokens", clients)
+        .set("workers", 2)
+        .set("queueSeconds", 20)
+        .start();
+    let ask = |token: &str| {
+        let mut client = balancer.client();
+        client.send(with_token(Request::message(), token).bytes());
+        client
+    };
+    let mut first = ask("secret-of-ann");
+    let call = up.call();
+    let mut second = ask("secret-of-ann");
+    second.hears_nothing();
+    let mut gone = ask("secret-of-ann");
+    gone.hears_nothing();
+    let mut third = ask("secret-of-ann");
+    // Two workers: one of them has been free all the time.
+    let mut other = ask("secret-of-bob");
+    up.call().answer(ok("bob"));
+    assert_eq!(other.answer().text(), "bob");
+    assert!(up.call_now().is_none());
+    drop(gone);
+    call.answer(ok("1"));
+    assert_eq!(first.answer().text(), "1");
+    up.call().answer(ok("2"));
+    assert_eq!(second.answer().text(), "2");
+    up.call().answer(ok("3"));
+    assert_eq!(third.answer().text(), "3");
+}
+
+#[test]
+fn a_client_that_waits_too_long_for_its_own_is_told_429() {
+    let up = Upstream::by_hand();
+    let clients = json!([{"token": "secret-of-ann", "name": "ann", "maxConcurrent": 1}]);
+    let balancer = balance(&[&up])
+        .set("clientTokens", clients)
+        .set("queueSeconds", 0.3)
+        .start();
+    let request = with_token(Request::message(), "secret-of-ann");
+    let mut first = balancer.client();
+    first.send(request.bytes());
+    let call = up.call();
+    let answer = balancer.send(&request);
+    let message = answer.own_error(429, "rate_limit_error");
+    assert!(message.contains("maxConcurrent"), "{message}");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    call.answer(ok("1"));
+    assert_eq!(first.answer().text(), "1");
+    assert_eq!(up.count(), 1);
+}
