@@ -106,11 +106,6 @@ impl BodyReader {
         self.missing -= amount;
     }
 
-    /// Bytes of it that have come.
-    pub fn len(&self) -> usize {
-        self.bytes.len() - self.missing
-    }
-
     /// The body, once it is whole.
     pub fn finish(self) -> Body {
         Body {

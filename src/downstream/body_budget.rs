@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// So many bodies of the largest size at the same time, where the machine has twice the memory for it.
 const LARGEST_BODIES: usize = 64;
@@ -18,6 +18,8 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 pub struct BodyBudget {
     used: AtomicUsize,
     limit: usize,
+    /// Somebody has lacked some since this was last asked.
+    is_short: AtomicBool,
 }
 
 impl BodyBudget {
@@ -29,6 +31,7 @@ impl BodyBudget {
         Arc::new(BodyBudget {
             used: AtomicUsize::new(0),
             limit: limit.max(max_body),
+            is_short: AtomicBool::new(false),
         })
     }
 
@@ -40,6 +43,16 @@ impl BodyBudget {
     /// For what a client has sent of its next request.
     pub fn charge_for_head(self: &Arc<BodyBudget>) -> Charge {
         self.charge_beyond(SMALL_HEAD)
+    }
+
+    /// Bytes that are held.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has lacked memory since this was last asked.
+    pub fn was_short(&self) -> bool {
+        self.is_short.swap(false, Ordering::Relaxed)
     }
 
     fn charge_beyond(self: &Arc<BodyBudget>, small: usize) -> Charge {
@@ -66,6 +79,7 @@ impl Charge {
         let used = self.budget.used.fetch_add(more, Ordering::Relaxed) + more;
         if used > self.budget.limit && bytes > self.small {
             self.budget.used.fetch_sub(more, Ordering::Relaxed);
+            self.budget.is_short.store(true, Ordering::Relaxed);
             return false;
         }
         self.held += more;
@@ -126,6 +140,7 @@ mod tests {
         let budget = Arc::new(BodyBudget {
             used: AtomicUsize::new(0),
             limit: 1 << 20,
+            is_short: AtomicBool::new(false),
         });
         let mut large = budget.charge();
         assert!(large.grow_to(1 << 20));

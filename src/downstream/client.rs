@@ -15,6 +15,7 @@ use super::exchange::{Admission, Host, Ticket};
 use super::head::{Head, Scan};
 use super::intake::Ended;
 use super::outbox::{Outbox, Then};
+use super::pace::Pace;
 use super::refusal::{CLIENT_BUSY, TOO_SLOW, WAITED_TOO_LONG};
 use super::socket;
 use crate::config::Config;
@@ -31,9 +32,6 @@ const LINGER: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_millis(100);
 /// A client that has begun a request and does not go on gets this long, and one that was refused to read so.
 const SLOW: Duration = Duration::from_secs(1);
-/// Who has been bringing a body for so long, at fewer bytes a second than that, makes room where others wait for it.
-const CRAWL_AFTER: Duration = Duration::from_secs(10);
-const CRAWL: u64 = 1024;
 
 /// What a client's step needs beside the client.
 pub struct Context<'a> {
@@ -64,6 +62,8 @@ pub struct Client {
     pub(super) since: Instant,
     /// When the stage ends by itself.
     pub(super) deadline: Instant,
+    /// How it brings its request, or takes an answer of ours.
+    pub(super) pace: Pace,
     /// Bytes that have come and are not yet used.
     pub(super) held: Vec<u8>,
     pub(super) charge: Charge,
@@ -124,6 +124,7 @@ impl Client {
             stage: Stage::Fresh,
             since: now,
             deadline,
+            pace: Pace::default(),
             held: Vec::new(),
             charge: bodies.charge_for_head(),
             needs_more: true,
@@ -266,19 +267,43 @@ impl Client {
         (now.saturating_duration_since(since) >= grace).then_some(since)
     }
 
-    /// Since when it has been bringing a body too slowly to be waited for where others need its place.
-    pub fn crawls_since(&self, now: Instant) -> Option<Instant> {
-        let Stage::Body(upload) = &self.stage else {
-            return None;
-        };
-        let time = now.saturating_duration_since(upload.begun);
-        let is_slow = (upload.body.len() as u64) < time.as_secs() * CRAWL;
-        (time >= CRAWL_AFTER && is_slow).then_some(upload.begun)
+    /// For how long we have waited for it while it moved next to nothing; `None`: it goes on, or we do not wait for it.
+    pub fn slow_for(&self, now: Instant) -> Option<Duration> {
+        match &self.stage {
+            Stage::Served(_) => self.connection.slow_for(now),
+            Stage::Head(_) | Stage::Body(_) => self.pace.slow_for(now),
+            _ if self.wants_room() => self.pace.slow_for(now),
+            Stage::Fresh | Stage::Idle | Stage::Lingering => None,
+        }
+    }
+
+    /// A worker has it, or will.
+    pub fn is_served(&self) -> bool {
+        matches!(self.stage, Stage::Served(_))
+    }
+
+    /// It was ended while a worker waited for it, and the worker may not know yet.
+    pub fn is_cut(&self) -> bool {
+        self.is_served() && self.connection.is_cut()
+    }
+
+    /// It is slow, and others wait for what it has.
+    pub fn give_way(&mut self, cx: &Context) -> Fate {
+        if !self.is_served() {
+            return self.expire(cx);
+        }
+        // Its worker gives it back.
+        self.connection.cut(cx.now);
+        Fate::Waits
     }
 
     /// Sends what goes. True when all has gone.
     fn flush(&mut self, cx: &Context) -> io::Result<bool> {
-        let Some(then) = self.outbox.flush(&self.connection)? else {
+        let before = self.outbox.left();
+        let flushed = self.outbox.flush(&self.connection)?;
+        self.pace
+            .moved((before - self.outbox.left()) as u64, cx.now);
+        let Some(then) = flushed else {
             return Ok(false);
         };
         match then {
@@ -303,5 +328,6 @@ impl Client {
         self.stage = stage;
         self.since = since;
         self.deadline = since + limit;
+        self.pace = Pace::waiting(since);
     }
 }

@@ -4,11 +4,12 @@
 //! one lock, so that whoever is second sees it: a worker wakes the listener only where the client has said something meanwhile, or
 //! where the connection is to be closed. Between two quiet requests nobody is woken.
 
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bell::Bell;
+use super::pace::Pace;
 use super::socket;
 
 /// One client connection. The socket closes when the last of its owners is done with it.
@@ -29,6 +30,10 @@ struct State {
     has_spoken: bool,
     /// The worker is done.
     back: Option<Back>,
+    /// How the client takes its answer.
+    taking: Pace,
+    /// It was ended for taking too little.
+    is_cut: bool,
 }
 
 /// A connection that a worker has given back.
@@ -65,6 +70,7 @@ impl Connection {
             socket::say_goodbye(&self.stream);
         }
         let mut state = self.lock();
+        let after = if state.is_cut { After::Reset } else { after };
         state.back = Some(Back {
             after,
             at: Instant::now(),
@@ -81,6 +87,44 @@ impl Connection {
         self.bell.ring(|notes| notes.make_room = true);
     }
 
+    /// The worker waits for the client to take something, which took `moved` bytes since the last wait.
+    pub(super) fn wait_for_room(&self, moved: u64) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.taking.moved(moved, now);
+        state.taking.wait(now);
+    }
+
+    /// It waits no longer.
+    pub(super) fn has_waited(&self) {
+        self.lock().taking.rest(Instant::now());
+    }
+
+    /// For how long a worker has waited for a client that takes too little. `None`: it takes enough, or nobody waits for it now.
+    pub(super) fn slow_for(&self, now: Instant) -> Option<Duration> {
+        self.lock().taking.slow_for(now)
+    }
+
+    /// Ends the connection of a client that takes too little. False where no worker waits for it any more. The worker cannot have gone on
+    /// meanwhile: it takes the same lock before its next write, and that fails.
+    pub(super) fn cut(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        if state.is_cut || state.taking.slow_for(now).is_none() {
+            return false;
+        }
+        state.is_cut = true;
+        // What the kernel still holds would look like the end of an answer that ends with its connection.
+        socket::reset_on_close(&self.stream);
+        // An error means that it is closed already.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        true
+    }
+
+    /// It was ended, and its worker may not know yet.
+    pub(super) fn is_cut(&self) -> bool {
+        self.lock().is_cut
+    }
+
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -93,7 +137,7 @@ impl Connection {
     pub(super) fn hand_over(&self, has_spoken: bool) {
         *self.lock() = State {
             has_spoken,
-            back: None,
+            ..State::default()
         };
     }
 

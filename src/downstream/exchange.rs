@@ -35,6 +35,9 @@ pub trait Host: Send + Sync + 'static {
     /// Takes a request back that nobody has begun with; `None` once somebody has.
     fn withdraw(&self, ticket: Ticket) -> Option<Exchange>;
 
+    /// How many wait for a worker.
+    fn crowd(&self, now: Instant) -> Crowd;
+
     /// The client went before a worker had begun with its request; it is logged and counted.
     fn abandoned(&self, exchange: Exchange);
 }
@@ -42,6 +45,15 @@ pub trait Host: Send + Sync + 'static {
 /// Names a request that waits for a worker. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
+
+/// Those for whom no worker is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// Requests that wait for a worker.
+    pub waiting: usize,
+    /// Those of them that have waited longer than it takes to wake one, and those that were turned away since this was last asked.
+    pub lack: usize,
+}
 
 /// What a request's head deserves.
 pub enum Triage {

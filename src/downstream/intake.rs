@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::exchange::{Asked, Exchange, Triage};
 use super::head::{self, Framing, Head, MAX_HEAD, Scan};
 use super::outbox::Then;
+use super::pace::Pace;
 use super::refusal::{BODIES_FULL, BODY_TOO_LARGE, Refusal};
 use super::{socket, writer};
 
@@ -33,6 +34,7 @@ impl Client {
         let held = self.held.len();
         scratch[..held].copy_from_slice(&self.held);
         let (came, behind) = self.receive(&mut scratch[held..])?;
+        self.pace.moved(came.unwrap_or(0) as u64, cx.now);
         let mut input = &scratch[..held + behind];
         self.needs_more = self.take(&mut input, cx);
         self.hold(input, cx);
@@ -229,6 +231,7 @@ impl Client {
 
     fn post(&mut self, bytes: Vec<u8>, then: Then, cx: &Context) {
         self.outbox.post(bytes, then);
+        self.pace = Pace::waiting(cx.now);
         self.deadline = cx.now + cx.config.client_timeout;
     }
 

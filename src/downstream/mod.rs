@@ -7,6 +7,7 @@
 //!
 //! - `listener`, `reactor`: the thread and its table; `client`, `intake`, `outbox`: one connection as that thread sees it; `connection`: what the thread
 //!   and a worker share; `bell`: how others wake the thread; `deadlines`: how long it may sleep.
+//! - `relief`: who has to go where others wait; `pace`: who is slow.
 //! - `head`, `body`, `body_budget`: a request's bytes and their bounds; `refusal`: what becomes of the others.
 //! - `routes`, `access`, `browsers`, `host`: who answers, and who may ask.
 //! - `exchange`: what a worker gets; `writer`: how it answers; `socket`: the bytes themselves.
@@ -27,15 +28,17 @@ mod host;
 mod intake;
 mod listener;
 mod outbox;
+mod pace;
 mod reactor;
 mod refusal;
+mod relief;
 pub mod routes;
 mod socket;
 mod writer;
 
 pub use body::Body;
 pub use connection::After;
-pub use exchange::{Admission, Asked, Exchange, Host, Permit, Ticket, Triage};
+pub use exchange::{Admission, Asked, Crowd, Exchange, Host, Permit, Ticket, Triage};
 pub use head::Head;
 pub use listener::Listener;
 pub use refusal::{CLIENT_BUSY, NO_CLIENT_TOKEN, QUEUE_FULL, Refusal, SHUTTING_DOWN, STATUS_ONLY};

@@ -40,6 +40,11 @@ impl Outbox {
         self.bytes.is_empty()
     }
 
+    /// Bytes that have not gone yet.
+    pub fn left(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
     pub fn post(&mut self, bytes: Vec<u8>, then: Then) {
         self.bytes = bytes;
         self.sent = 0;
@@ -68,6 +73,7 @@ impl Outbox {
             }
         }
         self.bytes = Vec::new();
+        self.sent = 0;
         self.charge.shrink_to(0);
         Ok(Some(self.then))
     }

@@ -23,6 +23,7 @@ use super::deadlines::Deadlines;
 use super::exchange::Host;
 use super::intake::SCRATCH;
 use super::listener::Drain;
+use super::relief::LOOK;
 use crate::config::Config;
 
 /// Descriptors that we need beside those of connections and attempts: standard streams, listeners, the way to
@@ -42,20 +43,22 @@ const BELL: u64 = u64::MAX - 1;
 /// All that the thread owns.
 pub struct Reactor {
     epoll: Epoll,
-    host: Arc<dyn Host>,
+    pub(super) host: Arc<dyn Host>,
     /// The one in force when the loop last woke.
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     bell: Arc<Bell>,
     drain: Arc<Drain>,
-    bodies: Arc<BodyBudget>,
+    pub(super) bodies: Arc<BodyBudget>,
     /// `None`: the port is closed.
     listener: Option<TcpListener>,
     /// No connection is taken before this moment: there is no room.
     full_until: Option<Instant>,
-    clients: HashMap<u64, Client>,
+    pub(super) clients: HashMap<u64, Client>,
     /// Clients that have more to do than fitted into their turn.
     unfinished: Vec<u64>,
     deadlines: Deadlines,
+    /// When it is looked whether somebody waits for what a slow client has. `None`: nothing has happened since the last look.
+    pub(super) look_at: Option<Instant>,
     last: u64,
     scratch: Vec<u8>,
 }
@@ -85,6 +88,7 @@ impl Reactor {
             clients: HashMap::new(),
             unfinished: Vec::new(),
             deadlines: Deadlines::default(),
+            look_at: None,
             last: 0,
             scratch: vec![0; SCRATCH],
         })
@@ -123,6 +127,7 @@ impl Reactor {
                 }
             }
             self.keep_time(now);
+            self.look_around(now);
             if self.listener.is_none() {
                 self.drain.tell(self.busy(now));
             }
@@ -139,7 +144,8 @@ impl Reactor {
         } else {
             self.full_until
         };
-        let Some(at) = self.deadlines.nearest().into_iter().chain(retry).min() else {
+        let moments = [self.deadlines.nearest(), retry, self.look_at];
+        let Some(at) = moments.into_iter().flatten().min() else {
             return EpollTimeout::NONE;
         };
         let left = at.saturating_duration_since(Instant::now());
@@ -149,11 +155,17 @@ impl Reactor {
     }
 
     /// Has one client go on after `change`, and sees to what follows.
-    fn step(&mut self, id: u64, now: Instant, change: impl FnOnce(&mut Client, &Context) -> Fate) {
+    pub(super) fn step(
+        &mut self,
+        id: u64,
+        now: Instant,
+        change: impl FnOnce(&mut Client, &Context) -> Fate,
+    ) {
         // A client that has gone meanwhile may still have an event.
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
+        self.look_at.get_or_insert(now + LOOK);
         let cx = Context {
             host: &*self.host,
             config: &self.config,
@@ -183,7 +195,7 @@ impl Reactor {
     }
 
     /// Its socket closes here, and epoll forgets it; where a worker still holds it epoll is told.
-    fn close(&mut self, id: u64) {
+    pub(super) fn close(&mut self, id: u64) {
         if let Some(client) = self.clients.remove(&id)
             && Arc::strong_count(&client.connection) > 1
         {
@@ -275,28 +287,6 @@ impl Reactor {
         self.config
             .max_connections
             .min(usize::try_from(allowed).unwrap_or(usize::MAX))
-    }
-
-    /// Closes some of the connections that nobody uses, those first that have waited longest; where there are none, the slowest of
-    /// those who bring a body.
-    fn relieve(&mut self, now: Instant) {
-        let idle = self.since(|client| client.idle_since(now));
-        for (_, id) in idle.iter().take(idle.len() / 16 + 1) {
-            self.close(*id);
-        }
-        if idle.is_empty()
-            && let Some((_, id)) = self.since(|client| client.crawls_since(now)).first()
-        {
-            self.step(*id, now, Client::expire);
-        }
-    }
-
-    /// The clients of which `since` knows a moment, the oldest first.
-    fn since(&self, since: impl Fn(&Client) -> Option<Instant>) -> Vec<(Instant, u64)> {
-        let found = |(id, client): (&u64, &Client)| Some((since(client)?, *id));
-        let mut found: Vec<_> = self.clients.iter().filter_map(found).collect();
-        found.sort_unstable();
-        found
     }
 
     /// Takes the connections that the kernel has for us, and closes the port.

@@ -80,33 +80,44 @@ pub fn send(stream: &TcpStream, slices: &[IoSlice]) -> io::Result<usize> {
 /// A blocking write would hide the silence: its clock starts anew with each piece that the kernel's buffer still takes. So each write
 /// takes what goes at once, and silence is the time since the last byte went.
 ///
+/// `wait` is called where it has to, with the bytes that went since it was last called; it waits for room as [`wait_for_room`] does.
+///
 /// # Errors
-/// `TimedOut`: the client took nothing for `patience`. Anything else: the connection is dead.
+/// `wait`'s. Anything else: the connection is dead.
 pub fn send_all(
     stream: &TcpStream,
     mut slices: &mut [IoSlice],
-    patience: Duration,
-) -> io::Result<()> {
+    mut wait: impl FnMut(u64, Instant) -> io::Result<()>,
+) -> io::Result<u64> {
     IoSlice::advance_slices(&mut slices, 0);
     let mut silent_since = None;
+    let mut moved = 0;
     while !slices.is_empty() {
         match send(stream, slices) {
             Ok(written) => {
                 IoSlice::advance_slices(&mut slices, written);
                 silent_since = None;
+                moved += written as u64;
             }
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
                 let since = *silent_since.get_or_insert_with(Instant::now);
-                wait_for_room(stream, since, patience)?;
+                wait(std::mem::take(&mut moved), since)?;
             }
             Err(err) => return Err(err),
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
 /// Waits until another write is worth a try.
-fn wait_for_room(stream: &TcpStream, silent_since: Instant, patience: Duration) -> io::Result<()> {
+///
+/// # Errors
+/// `TimedOut`: the client has taken nothing for `patience`, since `silent_since`.
+pub fn wait_for_room(
+    stream: &TcpStream,
+    silent_since: Instant,
+    patience: Duration,
+) -> io::Result<()> {
     let left = patience.saturating_sub(silent_since.elapsed());
     if left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());

@@ -82,6 +82,8 @@ pub struct Downstream<'a> {
     head: Vec<u8>,
     framing: Framing,
     bytes: u64,
+    /// Of those, how many the listener's thread has not been told of: it is told where we have to wait.
+    untold: u64,
     ended: bool,
 }
 
@@ -99,6 +101,7 @@ impl<'a> Downstream<'a> {
             head: head(status, headers, framing, keep),
             framing,
             bytes: 0,
+            untold: 0,
             ended: false,
         }
     }
@@ -157,7 +160,15 @@ impl<'a> Downstream<'a> {
         let parts = [&head, size, piece, line_end, end];
         let mut slices = parts.map(IoSlice::new);
         let (stream, patience) = (self.connection.stream(), self.connection.patience());
-        socket::send_all(stream, &mut slices, patience)?;
+        let untold = &mut self.untold;
+        let moved = socket::send_all(stream, &mut slices, |moved, silent_since| {
+            self.connection
+                .wait_for_room(std::mem::take(untold) + moved);
+            let waited = socket::wait_for_room(stream, silent_since, patience);
+            self.connection.has_waited();
+            waited
+        })?;
+        self.untold += moved;
         self.bytes += parts.iter().map(|part| part.len() as u64).sum::<u64>();
         Ok(())
     }

@@ -27,7 +27,7 @@ use http::{Method, Response, StatusCode};
 use crate::api::errors::{error, request_id};
 use crate::config::Config;
 use crate::downstream::access::Cors;
-use crate::downstream::{After, Asked, Exchange, Head, Host, Refusal, Ticket, Triage};
+use crate::downstream::{After, Asked, Crowd, Exchange, Head, Host, Refusal, Ticket, Triage};
 use crate::memory;
 use crate::proxy::Proxy;
 use crate::telemetry::access_log::{self, Record};
@@ -188,6 +188,10 @@ impl Host for Server {
 
     fn withdraw(&self, ticket: Ticket) -> Option<Exchange> {
         self.queue.withdraw(ticket)
+    }
+
+    fn crowd(&self, now: Instant) -> Crowd {
+        self.queue.crowd(now)
     }
 
     fn abandoned(&self, exchange: Exchange) {

@@ -16,11 +16,11 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::shares::{Shares, Turn};
 use crate::api::errors::request_id;
-use crate::downstream::{CLIENT_BUSY, Exchange, Permit, QUEUE_FULL, Refusal, Ticket};
+use crate::downstream::{CLIENT_BUSY, Crowd, Exchange, Permit, QUEUE_FULL, Refusal, Ticket};
 
 /// Requests on their way from the listener to the workers.
 pub struct Queue {
@@ -35,6 +35,8 @@ pub struct Queue {
     most: usize,
     /// How many of one client's may wait for others of its own: half of those that may wait at all.
     most_of_one: usize,
+    /// Requests that found no place since that was last asked.
+    turned_away: AtomicUsize,
 }
 
 impl Queue {
@@ -53,6 +55,7 @@ impl Queue {
             admitted: Arc::default(),
             most: workers + queued,
             most_of_one: queued.div_ceil(2),
+            turned_away: AtomicUsize::new(0),
         }))
     }
 
@@ -65,6 +68,7 @@ impl Queue {
         mut exchange: Exchange,
     ) -> Result<Ticket, (Box<Exchange>, Refusal)> {
         let Some(permit) = Permit::take(&self.admitted, self.most) else {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
             return Err((Box::new(exchange), QUEUE_FULL));
         };
         let ticket = Ticket(self.numbers.fetch_add(1, Ordering::Relaxed));
@@ -157,6 +161,23 @@ impl Queue {
         Some(exchange)
     }
 
+    /// See [`crate::downstream::Host::crowd`].
+    pub fn crowd(&self, now: Instant) -> Crowd {
+        let waiting = lock(&self.waiting);
+        // Who waits for another one of its own lacks no worker.
+        let all = waiting
+            .values()
+            .filter(|exchange| !exchange.waits_for_its_client);
+        let lack = all
+            .clone()
+            .filter(|exchange| now.saturating_duration_since(exchange.arrived) >= WAKING)
+            .count();
+        Crowd {
+            waiting: all.count(),
+            lack: lack + self.turned_away.swap(0, Ordering::Relaxed),
+        }
+    }
+
     /// Requests that wait, and requests that are served.
     pub fn load(&self) -> (usize, usize) {
         let queued = lock(&self.waiting).len();
@@ -164,6 +185,9 @@ impl Queue {
         (queued, admitted.saturating_sub(queued))
     }
 }
+
+/// A worker that is free has taken a request after that.
+const WAKING: Duration = Duration::from_millis(100);
 
 /// See [`Queue::place`].
 struct Place {

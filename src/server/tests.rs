@@ -38,6 +38,10 @@ impl Host for Mistaken {
         self.0.withdraw(ticket)
     }
 
+    fn crowd(&self, now: Instant) -> Crowd {
+        self.0.crowd(now)
+    }
+
     fn abandoned(&self, exchange: Exchange) {
         self.0.abandoned(exchange);
     }

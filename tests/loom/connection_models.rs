@@ -6,7 +6,7 @@ use crate::explore;
 use crate::net::TcpStream;
 use crate::sync::Arc;
 use crate::thread::spawn;
-use crate::time::Duration;
+use crate::time::{self, Duration, Instant};
 
 fn connect() -> (Arc<Connection>, Arc<Bell>) {
     let bell = Arc::new(Bell::new());
@@ -61,5 +61,29 @@ fn a_close_is_always_heard() {
             // Its client was told.
             connection.stream().read();
         }
+    });
+}
+
+/// A client that takes next to nothing is cut while its worker waits for it, or not at all: never behind an answer that went out whole.
+#[test]
+fn a_cut_meets_a_worker_that_waits() {
+    explore(|| {
+        let (connection, _) = connect();
+        connection.hand_over(false);
+        let served = connection.clone();
+        let worker = spawn(move || {
+            served.wait_for_room(0);
+            served.has_waited();
+            let has_written = served.stream().is_open();
+            served.finish(After::Keep);
+            has_written
+        });
+        time::pass();
+        let is_cut = connection.cut(Instant::now());
+        let has_written = worker.join().unwrap();
+        assert_ne!(is_cut, has_written);
+        let after = connection.take_back().map(|back| back.after);
+        let expected = if is_cut { After::Reset } else { After::Keep };
+        assert_eq!(after, Some(expected));
     });
 }

@@ -70,7 +70,34 @@ mod bell {
     }
 }
 
+/// A client's pace, for which every hour is too long.
+mod pace {
+    use crate::time::{Duration, Instant};
+
+    #[derive(Debug, Default)]
+    pub struct Pace(Option<Instant>);
+
+    impl Pace {
+        pub fn wait(&mut self, now: Instant) {
+            self.0.get_or_insert(now);
+        }
+
+        pub fn rest(&mut self, _: Instant) {
+            self.0 = None;
+        }
+
+        pub fn moved(&mut self, _: u64, _: Instant) {}
+
+        pub fn slow_for(&self, now: Instant) -> Option<Duration> {
+            let waited = now.saturating_duration_since(self.0?);
+            (waited > Duration::ZERO).then_some(waited)
+        }
+    }
+}
+
 mod socket {
+    pub fn reset_on_close(_: &crate::net::TcpStream) {}
+
     pub fn say_goodbye(stream: &crate::net::TcpStream) {
         let _ = stream.shutdown(crate::net::Shutdown::Write);
     }
@@ -288,6 +315,10 @@ pub mod net {
             while *state == State::Open {
                 state = self.shut.wait(state).unwrap();
             }
+        }
+
+        pub fn is_open(&self) -> bool {
+            *self.state.lock().unwrap() == State::Open
         }
 
         pub fn leave_to_others(&self) {

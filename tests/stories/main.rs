@@ -27,6 +27,7 @@ mod malformed;
 mod notify;
 mod page;
 mod paths;
+mod pressure;
 mod reload;
 mod shutdown;
 mod streams;
