@@ -5,6 +5,7 @@
 pub mod account;
 pub mod body;
 pub mod conversation;
+pub mod decoded;
 pub mod error_body;
 pub mod errors;
 pub mod events;

@@ -3,7 +3,8 @@
 //! One loop picks, sends, judges and delivers; what it calls runs straight through. Which endpoint is next is
 //! `balancer`'s to say, what an outcome means is `failover`'s.
 //!
-//! - `subject`: the request's model and conversation. `step`: one attempt's run; `attempt`: its account.
+//! - `subject`: the request's model and conversation. `step`: one attempt's run; `attempt`: its account; `reading`: what its
+//!   answer says.
 //! - `best`: which of several failed answers the client gets. `reply`, `relay`, `stream`: an answer on its way to the client.
 //! - `models`: what `GET /v1/models` answers where endpoints differ. `checks`: whether an endpoint is well again.
 
@@ -14,6 +15,7 @@ mod delivery;
 pub mod failover;
 mod looked;
 mod models;
+mod reading;
 mod relay;
 mod reply;
 mod step;

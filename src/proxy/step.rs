@@ -3,17 +3,17 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{StatusCode, header};
+use http::StatusCode;
 
 use super::attempt::Attempt;
 use super::delivery::{Delivery, Failed, FailedAnswer, Parts, Suspect};
-use super::failover::{self, Failure, Outcome, Signs, Verdict};
+use super::failover::{self, Failure, Outcome, Verdict};
 use super::looked::Looked;
+use super::reading;
 use super::relay;
 use super::stream::{Beginning, EventStream};
 use super::subject::Subject;
 use crate::api::headers::REQUEST_ID;
-use crate::api::{account, error_body, rate_limits};
 use crate::balancer::Penalty;
 use crate::downstream::Exchange;
 use crate::telemetry::metrics::Ended;
@@ -70,17 +70,17 @@ fn judge(answer: Answer, subject: &Subject, mut attempt: Attempt, exchange: &Exc
     if parts.status.is_success() && relay::is_event_stream(&parts.headers) {
         return begin_stream(parts, body, first_event_by, subject, attempt, exchange);
     }
-    let outcome = if is_no_answer(&parts, &mut body, subject, first_event_by) {
+    let outcome = if reading::is_no_answer(&parts, &mut body, subject, first_event_by) {
         Outcome::NoAnswer
     } else {
-        Outcome::Answer(signs(&parts, &mut body, subject))
+        Outcome::Answer(reading::signs(&parts, &mut body, subject))
     };
     let verdict = failover::judge(&outcome, subject.sort(&outcome), SystemTime::now());
     let Verdict::Next(failure) = verdict else {
         attempt.answered();
         return Step::deliver(Delivery::Answer(parts, body, attempt));
     };
-    let reason = told(&parts, &outcome, &mut body, &attempt);
+    let reason = reading::told(&parts, &outcome, &mut body, &attempt);
     let ended = match outcome {
         Outcome::NoAnswer => Ended::Broken,
         _ => Ended::Status(parts.status.as_u16()),
@@ -236,69 +236,6 @@ fn begin_stream(
         Beginning::Event => unreachable!("it was delivered"),
     };
     failed(outcome, &reason, subject, attempt, exchange)
-}
-
-/// What an answer's head says, and its body where that matters.
-fn signs(parts: &Parts, body: &mut Looked, subject: &Subject) -> Signs {
-    let (status, now) = (parts.status.as_u16(), SystemTime::now());
-    let told = rate_limits::retry_in(&parts.headers, now);
-    let mut signs = Signs {
-        status,
-        told,
-        ..Signs::default()
-    };
-    if !matches!(status, 400 | 402 | 403 | 404 | 429) {
-        return signs;
-    }
-    if relay::is_encoded(&parts.headers) {
-        // Nobody here can read it: it is believed to be what its type says.
-        signs.is_api_error = relay::is_json(&parts.headers);
-        signs.exhausted = account::exhausted(status, b"", now);
-        return signs;
-    }
-    let deadline = Instant::now() + KEPT_BODY_TIME;
-    let start = body.beginning(error_body::MAX_LOOK, deadline);
-    signs.exhausted = account::exhausted(status, start, now);
-    signs.is_api_error = error_body::is_api_error(start);
-    signs.names_model = status == 404
-        && subject
-            .model()
-            .is_some_and(|model| error_body::names_model(start, model));
-    signs
-}
-
-/// Whether a 200 to a message is no answer at all.
-fn is_no_answer(parts: &Parts, body: &mut Looked, subject: &Subject, deadline: Instant) -> bool {
-    if !subject.is_message || parts.status != StatusCode::OK || relay::is_encoded(&parts.headers) {
-        return false;
-    }
-    let kind = parts.headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let start = body.first(error_body::MAX_LOOK, deadline);
-    let is_no_answer = !start.is_empty() && error_body::is_no_answer(kind, start);
-    is_no_answer || body.is_empty()
-}
-
-/// A status with its name, where it has one: 529 has none.
-fn status_words(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("{} {reason}", status.as_u16()),
-        None => status.as_str().to_owned(),
-    }
-}
-
-/// An answer's status and first words, for the log and for our own errors.
-fn told(parts: &Parts, outcome: &Outcome, body: &mut Looked, attempt: &Attempt) -> String {
-    if relay::is_encoded(&parts.headers) {
-        return status_words(parts.status);
-    }
-    let start = body.beginning(error_body::MAX_LOOK, Instant::now() + KEPT_BODY_TIME);
-    let words = match error_body::message(start) {
-        Some(message) => attempt.target().upstream.quote(&message),
-        None if *outcome == Outcome::NoAnswer => "no answer of the API's".into(),
-        None => return status_words(parts.status),
-    };
-    format!("{}: {words}", status_words(parts.status))
 }
 
 fn failed_suspect(failure: &Failure, attempt: &Attempt) -> Option<Suspect> {

@@ -67,6 +67,31 @@ fn an_account_without_credit_is_left_alone() {
     assert!(line.contains("credit balance is too low"), "{line}");
 }
 
+/// As Claude Code asks for it. What the client gets stays as it came.
+#[test]
+fn what_is_compressed_is_judged_by_what_it_says() {
+    // {"error":{"message":"Your credit balance is too low"}}, by gzip.
+    let low: &[u8] = &[
+        31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 74, 45, 42, 202, 47, 82, 178, 170, 86, 202, 77,
+        45, 46, 78, 76, 79, 85, 178, 82, 138, 204, 47, 45, 82, 72, 46, 74, 77, 201, 44, 81, 72, 74,
+        204, 73, 204, 75, 78, 85, 200, 44, 86, 40, 201, 207, 87, 200, 201, 47, 87, 170, 173, 5, 0,
+        73, 65, 0, 50, 54, 0, 0, 0,
+    ];
+    let broke = Upstream::always(
+        status(400)
+            .header("content-encoding", "gzip")
+            .header("content-type", "application/json")
+            .body(low),
+    );
+    let well = Upstream::always(ok("well"));
+    let balancer = balance(&[&broke, &well]).start();
+    assert_eq!(balancer.ask().text(), "well");
+    assert_eq!(balancer.state(0), "resting");
+    balancer.logged(&["ERROR", "credit balance is too low"]);
+    let answer = balance(&[&broke]).start().ask();
+    assert!(answer.status == 400 && answer.body == low);
+}
+
 #[test]
 fn a_400_of_the_requests_own_is_its_answer() {
     for message in [
