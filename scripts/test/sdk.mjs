@@ -76,14 +76,19 @@ await check("a wrong client token is AuthenticationError", async () => {
   await assert.rejects(stranger.messages.create(ask("claude-a")), Anthropic.AuthenticationError);
 });
 
-// 401 last: after it both endpoints rest.
 for (const [status, kind] of [[400, Anthropic.BadRequestError], [404, Anthropic.NotFoundError], [429, Anthropic.RateLimitError],
-  [529, Anthropic.InternalServerError], [401, Anthropic.AuthenticationError]]) {
+  [529, Anthropic.InternalServerError]]) {
   await check(`${status} is ${kind.name}`, () => assert.rejects(
     client.messages.create(ask(`status-${status}`)),
     (err) => err instanceof kind && err.status === status && err.message.includes(`scripted ${status}`)
       && ["req_one", "req_two"].includes(err.requestID),
   ));
 }
+
+// Last: after it both endpoints are on cooldown.
+await check("endpoints that refuse their token are no fault of the client's", () => assert.rejects(
+  client.messages.create(ask("status-401")),
+  (err) => err instanceof Anthropic.InternalServerError && err.status === 500 && err.message.includes("token"),
+));
 
 process.exit(failed ? 1 : 0);

@@ -104,13 +104,19 @@ def _():
     raises(anthropic.AuthenticationError, lambda: stranger.messages.create(**ask("claude-a")))
 
 
-# 401 last: after it both endpoints rest.
 for status, kind in ((400, anthropic.BadRequestError), (404, anthropic.NotFoundError), (429, anthropic.RateLimitError),
-                     (529, anthropic.InternalServerError), (401, anthropic.AuthenticationError)):
+                     (529, anthropic.InternalServerError)):
     @check(f"{status} is {kind.__name__}")
     def _():
         err = raises(kind, lambda: client.messages.create(**ask(f"status-{status}")))
         assert err.status_code == status and f"scripted {status}" in str(err), err
         assert err.request_id in ("req_one", "req_two"), err.request_id
+
+
+# Last: after it both endpoints are on cooldown.
+@check("endpoints that refuse their token are no fault of the client's")
+def _():
+    err = raises(anthropic.InternalServerError, lambda: client.messages.create(**ask("status-401")))
+    assert err.status_code == 500 and "token" in str(err), err
 
 sys.exit(bool(failed))

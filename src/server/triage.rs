@@ -39,7 +39,8 @@ impl Server {
                 self.metrics.refused(refusal.cause);
                 let mut answer = error(refusal.status, &refusal.message, &request_id);
                 let headers = answer.headers_mut();
-                if refusal == SHUTTING_DOWN {
+                // What follows a CONNECT is meant for somebody else.
+                if refusal == SHUTTING_DOWN || route == Route::Forbidden {
                     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 if refusal.status == StatusCode::METHOD_NOT_ALLOWED {

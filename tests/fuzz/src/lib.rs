@@ -26,6 +26,7 @@ mod product {
         pub mod body;
         pub mod body_budget;
         pub mod head;
+        pub mod host;
         pub mod refusal;
     }
 }
