@@ -11,6 +11,8 @@ pub struct Answer {
     pub status: u16,
     /// Those with a time in them, so far.
     pub events: u32,
+    /// A stream of which something has come behind the head.
+    pub begun: bool,
     streamed: bool,
     head: Vec<u8>,
     state: State,
@@ -37,6 +39,7 @@ impl Answer {
         Answer {
             status,
             events: 0,
+            begun: false,
             streamed: false,
             head,
             state: State::Head,
@@ -49,7 +52,8 @@ impl Answer {
     pub fn reset(&mut self) {
         self.head.clear();
         self.tail.clear();
-        (self.status, self.events, self.streamed) = (0, 0, false);
+        (self.status, self.events) = (0, 0);
+        (self.streamed, self.begun) = (false, false);
         (self.state, self.stamp) = (State::Head, None);
     }
 
@@ -191,6 +195,7 @@ impl Answer {
         if !self.streamed {
             return;
         }
+        self.begun = true;
         self.tail
             .extend_from_slice(&piece[piece.len().saturating_sub(TAIL)..]);
         self.tail.drain(..self.tail.len().saturating_sub(TAIL));

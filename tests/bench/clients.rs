@@ -20,6 +20,8 @@ pub struct Clients {
     piece: Vec<u8>,
     /// How long events took from the fake upstream to here, in nanoseconds.
     pub delays: Samples,
+    /// How long streams took from when they were due to their first event, in nanoseconds.
+    pub firsts: Samples,
     /// How many events a good answer has: none, unless it is a stream.
     pub events: u32,
     /// The first thing that went wrong, for people.
@@ -58,6 +60,7 @@ impl Clients {
             ready: Vec::new(),
             piece: vec![0; PIECE],
             delays: Samples::default(),
+            firsts: Samples::default(),
             events: 0,
             trouble: None,
         })
@@ -118,7 +121,7 @@ impl Clients {
                 failed = Some(err.to_string());
             }
             if one.readable && failed.is_none() {
-                match client.read(&mut self.piece, &mut self.delays) {
+                match client.read(&mut self.piece, &mut self.delays, &mut self.firsts) {
                     Ok(false) => {}
                     Ok(true) => {
                         let (status, events) = (client.answer.status, client.answer.events);
@@ -188,7 +191,12 @@ impl Client {
     }
 
     /// True when the answer is complete.
-    fn read(&mut self, piece: &mut [u8], delays: &mut Samples) -> io::Result<bool> {
+    fn read(
+        &mut self,
+        piece: &mut [u8],
+        delays: &mut Samples,
+        firsts: &mut Samples,
+    ) -> io::Result<bool> {
         let count = match self.stream.read(piece) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
@@ -198,10 +206,14 @@ impl Client {
         if !self.busy {
             return Err(io::Error::other("an answer that nobody asked for"));
         }
+        let (at, was_begun) = (now(), self.answer.begun);
         let done = self
             .answer
-            .take(&piece[..count], now(), delays)
+            .take(&piece[..count], at, delays)
             .map_err(io::Error::other)?;
+        if self.answer.begun && !was_begun {
+            firsts.push(at.saturating_sub(self.began));
+        }
         self.busy = !done;
         Ok(done)
     }

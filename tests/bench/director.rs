@@ -1,24 +1,26 @@
 //! Runs the measures: rounds in which the balancers take turns, medians, and the table line by line.
 
+mod once;
+
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::env;
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use crate::Failure;
-use crate::measures::{self, Field, How, Measure, Row};
+use crate::catalogue;
+use crate::measures::{Field, Measure, Row};
 use crate::options::{self, Options};
-use crate::params::{self, Figures, Params};
+use crate::params::{Figures, Params};
 use crate::proc;
 use crate::report::{self, Ask, Line};
 use crate::samples::median;
-use crate::targets::{Kind, Setup};
-use crate::upstream::PORTS;
+use crate::targets::{AUTHORITY, Kind};
+use crate::upstream::{PORTS, SECURE_PORTS};
 use crate::warden::{Program, Warden};
 
 /// What a single load may take beyond its parameters: the longest is `million`.
@@ -27,15 +29,9 @@ const LOAD: Duration = Duration::from_secs(300);
 /// What other programs may take of the machine before figures are not to be trusted, in percent.
 const CALM: f64 = 5.0;
 
-/// Starts a round for `start`.
-const STARTS: usize = 5;
-
-/// Open files of a balancer with 4,000 streams: two a stream, and two for its hand-over inside.
-const DESCRIPTORS: u64 = 17_000;
-
 struct Director {
     warden: Rc<Warden>,
-    /// Ports of the fake upstream.
+    /// Ports of the fake upstream; the last of them are behind TLS.
     ports: Vec<u16>,
     /// Ours, then the others in the order of the table.
     field: Vec<Kind>,
@@ -71,8 +67,12 @@ pub fn run(arguments: impl Iterator<Item = String>) -> Result<(), Failure> {
     let judged = options.against.is_none();
     println!("{}", report::head(&director.names[1..], judged));
     let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
-    for measure in measures::all(options.pace) {
-        if options.only.is_empty() || options.only.iter().any(|name| name == measure.name) {
+    for measure in catalogue::all(options.pace) {
+        // Another build's choice is not in this program.
+        if measure.field == Field::Within && !judged {
+            continue;
+        }
+        if options.only.is_empty() || options.only.contains(&measure.name) {
             director.measure(&measure, judged, &mut verdicts);
         }
     }
@@ -111,7 +111,7 @@ impl Director {
             for turn in 0..self.field.len() {
                 let who = (round + turn) % self.field.len();
                 let kind = &self.field[who];
-                if !takes_part(kind, measure.field) {
+                if !takes_part(kind, measure) {
                     continue;
                 }
                 if Instant::now() > self.until {
@@ -158,7 +158,7 @@ impl Director {
     ) {
         let line = Line {
             goal: row.goal,
-            what: row.what,
+            what: &row.what,
             figure: row.figure,
             ask: row.ask,
         };
@@ -176,110 +176,6 @@ impl Director {
         }
     }
 
-    /// One round of one balancer.
-    fn once(&self, measure: &Measure, kind: &Kind) -> Result<Figures, Failure> {
-        match &measure.how {
-            How::Load(setup, params) => {
-                if measure.name == "crowd" && self.descriptors < DESCRIPTORS {
-                    let limit = self.descriptors;
-                    return Err(format!(
-                        "`ulimit -Hn` is {limit}, 4,000 streams need {DESCRIPTORS} open files"
-                    )
-                    .into());
-                }
-                self.load(kind, *setup, params)
-            }
-            How::Added(params) => {
-                let mut figures = self.load(kind, Setup::DEFAULT, params)?;
-                let endpoint = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports[0]));
-                let direct = self.load_at(endpoint, std::process::id(), params)?;
-                for share in ["p50_us", "p99_us"] {
-                    let added = figures[share] - direct[share];
-                    figures.insert(format!("added_{share}"), added);
-                }
-                Ok(figures)
-            }
-            How::Opened(params) => {
-                let before = opened(self.ports[0])?;
-                let mut figures = self.load(kind, Setup::DEFAULT, params)?;
-                // But for the one that asks.
-                let opened = opened(self.ports[0])? - before - 1.0;
-                figures.insert("opened".to_owned(), opened);
-                Ok(figures)
-            }
-            How::Endpoints(params) => {
-                let mut figures = Figures::new();
-                for (name, endpoints) in [("two_us", 2), ("sixty_four_us", PORTS)] {
-                    let one = self.load(
-                        kind,
-                        Setup {
-                            endpoints,
-                            ..Setup::DEFAULT
-                        },
-                        params,
-                    )?;
-                    figures.insert(name.to_owned(), one["cpu_us"]);
-                    *figures.entry("failed".to_owned()).or_default() += one["failed"];
-                }
-                Ok(figures)
-            }
-            How::Start => self.start(kind),
-            How::Size => {
-                let size = fs::metadata(kind.binary())?.len() as f64 / 1e6;
-                Ok(Figures::from([("size_mb".to_owned(), size)]))
-            }
-        }
-    }
-
-    fn load(&self, kind: &Kind, setup: Setup, params: &Params) -> Result<Figures, Failure> {
-        let target = kind.start(setup, &self.ports, &self.warden)?;
-        if self.field.len() == 1 {
-            eprintln!("bench: to be watched: process {}", target.program.pid());
-        }
-        self.load_at(target.address, target.program.pid(), params)
-    }
-
-    fn load_at(&self, address: SocketAddr, pid: u32, params: &Params) -> Result<Figures, Failure> {
-        let params = params.clone().with("address", address).with("pid", pid);
-        let mut command = Command::new(env::current_exe()?);
-        command
-            .arg("load")
-            .args(params.arguments())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let mut load = self.warden.spawn(&mut command)?;
-        if !load.ends_within(LOAD)? {
-            return Err("the load generator gave up".into());
-        }
-        let mut text = String::new();
-        load.child
-            .stdout
-            .take()
-            .ok_or("no figures")?
-            .read_to_string(&mut text)?;
-        Ok(params::read(&text))
-    }
-
-    fn start(&self, kind: &Kind) -> Result<Figures, Failure> {
-        let mut times = Vec::new();
-        for _ in 1..STARTS {
-            times.push(
-                kind.start(Setup::DEFAULT, &self.ports, &self.warden)?
-                    .start
-                    .as_secs_f64()
-                    * 1e3,
-            );
-        }
-        let target = kind.start(Setup::DEFAULT, &self.ports, &self.warden)?;
-        times.push(target.start.as_secs_f64() * 1e3);
-        thread::sleep(Duration::from_secs(1));
-        let memory = proc::pss(target.program.pid()) * 1024.0 / 1e6;
-        Ok(Figures::from([
-            ("start_ms".to_owned(), median(&times)),
-            ("idle_mb".to_owned(), memory),
-        ]))
-    }
-
     fn build(&self, verdicts: &mut BTreeMap<&'static str, usize>) -> Result<(), Failure> {
         let began = Instant::now();
         let mut command = Command::new("cargo");
@@ -293,7 +189,7 @@ impl Director {
         let figures = Figures::from([("build_s".to_owned(), began.elapsed().as_secs_f64())]);
         let row = Row {
             goal: 8,
-            what: "cold cargo build --release, s",
+            what: "cold cargo build --release, s".to_owned(),
             figure: "build_s",
             ask: Ask::AtMost(120.0, None),
         };
@@ -304,11 +200,13 @@ impl Director {
     }
 }
 
-fn takes_part(kind: &Kind, field: Field) -> bool {
-    match field {
+fn takes_part(kind: &Kind, measure: &Measure) -> bool {
+    match measure.field {
+        // The floor's ureq has no TLS.
+        Field::All | Field::NoHaproxy if matches!(kind, Kind::Floor(_)) => !measure.is_secure(),
         Field::All => true,
         Field::NoHaproxy => !matches!(kind, Kind::Haproxy(_)),
-        Field::Alone => matches!(kind, Kind::Ours(_)),
+        Field::Alone | Field::Within => matches!(kind, Kind::Ours(_)),
     }
 }
 
@@ -351,17 +249,6 @@ fn spread(rounds: &[Vec<Figures>], figure: &str) -> Option<(f64, f64)> {
     })
 }
 
-/// How many connections the fake upstream has taken so far, on all its ports, this one too.
-fn opened(port: u16) -> Result<f64, Failure> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.write_all(b"GET /opened HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
-    let mut answer = [0; 256];
-    let count = stream.read(&mut answer)?;
-    let text = String::from_utf8_lossy(&answer[..count]);
-    let (_, body) = text.split_once("\r\n\r\n").ok_or("no answer")?;
-    Ok(body.parse()?)
-}
-
 /// Who is compared. One that is not installed is left out, and that is said.
 fn field(options: &Options) -> Result<Vec<Kind>, Failure> {
     let mut field = vec![Kind::Ours(options.binary.clone())];
@@ -396,9 +283,12 @@ fn field(options: &Options) -> Result<Vec<Kind>, Failure> {
 
 /// The fake upstream and its ports.
 fn upstream(warden: &Rc<Warden>) -> Result<(Program, Vec<u16>), Failure> {
+    let authority = warden.folder.join(AUTHORITY);
+    let params = Params::default().with("authority", authority.display());
     let mut command = Command::new(env::current_exe()?);
     command
         .arg("upstream")
+        .args(params.arguments())
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut upstream = warden.spawn(&mut command)?;
@@ -408,7 +298,7 @@ fn upstream(warden: &Rc<Warden>) -> Result<(Program, Vec<u16>), Failure> {
         .split_whitespace()
         .map(str::parse)
         .collect::<Result<Vec<u16>, _>>()?;
-    if ports.len() != PORTS {
+    if ports.len() != PORTS + SECURE_PORTS {
         return Err("the fake upstream did not start".into());
     }
     Ok((upstream, ports))

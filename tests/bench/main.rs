@@ -5,18 +5,20 @@
 //! takes part: tiny_http and ureq with nothing around them. All run under a warden that ends them when the director is gone, whatever the reason.
 //!
 //!     poller params proc samples   no file of ours (params: the error type)
-//!     answers upstream             what the fake Claude API says; the fake Claude API
+//!     answers secure upstream      what the fake Claude API says; its TLS; the fake Claude API
 //!     requests answer clients      what is asked; reading an answer; many connections on one thread
 //!     load                         the ways to use them
 //!     warden targets               programs that end with us; the balancers and their configurations
-//!     report measures              the table; what is measured and what is asked of it
-//!     floor                        tiny_http and ureq with nothing around them
+//!     report measures catalogue    the table; what a measure is; all of them, and what is asked of each
+//!     floor choose                 tiny_http and ureq with nothing around them; the product's own choice, measured in here
 //!     options director             the command line; the rounds
 //!
 //! Not part of the tests, and not of the product.
 
 mod answer;
 mod answers;
+mod catalogue;
+mod choose;
 mod clients;
 mod director;
 mod floor;
@@ -29,9 +31,25 @@ mod proc;
 mod report;
 mod requests;
 mod samples;
+mod secure;
 mod targets;
 mod upstream;
 mod warden;
+
+/// The product is a program and no library: what is measured without a network is compiled here once more, from the same files.
+/// They say `crate::api` and the like, which the line behind it makes true.
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the product uses more of itself than the benchmark does"
+)]
+#[path = "../../src"]
+mod product {
+    pub mod api;
+    pub mod balancer;
+    pub mod config;
+}
+use product::{api, config};
 
 use std::process::ExitCode;
 
@@ -43,8 +61,9 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     let ended = match arguments.peek().map(String::as_str) {
-        Some("upstream") => upstream::run(),
+        Some("upstream") => upstream::run(&Params::parse(arguments)),
         Some("floor") => floor::run(&Params::parse(arguments)),
+        Some("choose") => choose::run(&Params::parse(arguments)),
         Some("load") => load::run(&Params::parse(arguments)),
         Some("warden") => {
             warden::run();

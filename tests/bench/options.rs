@@ -7,12 +7,13 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::Failure;
-use crate::measures::{self, Pace};
+use crate::catalogue;
+use crate::measures::Pace;
 
 const USAGE: &str = "\
 usage: bench [OPTION...] BINARY
 
-  --quick           2 minutes instead of 15: short windows, no HAProxy, one round of what takes long
+  --quick           3 minutes at most instead of 20: short windows, no HAProxy, one round of what takes long
   --only NAME       this measure only; may be given again (--list names them)
   --against BINARY  compare two builds of the balancer with each other instead of with nginx
   --floor           beside the others, tiny_http and ureq with nothing around them
@@ -23,8 +24,8 @@ usage: bench [OPTION...] BINARY
   --list            name the measures, and end";
 
 /// The longest that a run may take; what is not measured by then is left out.
-const FULL: Duration = Duration::from_secs(15 * 60);
-const QUICK: Duration = Duration::from_secs(2 * 60);
+const FULL: Duration = Duration::from_secs(18 * 60);
+const QUICK: Duration = Duration::from_secs(150);
 
 pub struct Options {
     pub binary: PathBuf,
@@ -54,7 +55,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             Long("rounds") => rounds = Some(parser.value()?.parse()?),
             Long("seconds") => seconds = Some(parser.value()?.parse()?),
             Long("list") => {
-                measures::all(Pace::FULL)
+                catalogue::all(Pace::FULL)
                     .iter()
                     .for_each(|measure| println!("{}", measure.name));
                 return Ok(None);
@@ -77,7 +78,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
     let usual = if against.is_some() { 5 } else { pace.rounds };
     pace.rounds = rounds.unwrap_or(usual);
     pace.window = seconds.unwrap_or(pace.window);
-    let known = measures::all(pace);
+    let known = catalogue::all(pace);
     if let Some(name) = only
         .iter()
         .find(|name| known.iter().all(|measure| measure.name != name.as_str()))

@@ -36,7 +36,7 @@ pub struct Line<'a> {
 /// Head of the table: who is compared with what. Between two builds there is no goal, but the ratio's spread
 /// over the rounds: it tells a difference from noise.
 pub fn head(others: &[&str], judged: bool) -> String {
-    let mut line = format!("| goal | {:33} | {:>9} |", "", "ours");
+    let mut line = format!("| goal | {:38} | {:>9} |", "", "ours");
     for other in others {
         line += &format!(" {other:>9} |");
     }
@@ -49,7 +49,7 @@ pub fn head(others: &[&str], judged: bool) -> String {
         " {:>6} | {goal:>7} | {aim:>7} | {verdict:7} |\n|-----:|-",
         "ratio"
     );
-    line += &("-".repeat(33) + "-|-" + &"-".repeat(9) + ":|");
+    line += &("-".repeat(38) + "-|-" + &"-".repeat(9) + ":|");
     for _ in others {
         line += &("-".repeat(10) + ":|");
     }
@@ -79,7 +79,7 @@ pub fn line(
             NOT_MEASURED
         };
         return (
-            format!("| {goal:>4} | {:33} | not measured |", row.what),
+            format!("| {goal:>4} | {:38} | not measured |", row.what),
             verdict,
         );
     };
@@ -92,7 +92,7 @@ pub fn line(
     };
     let ratio = base.filter(|base| *base > 0.0).map(|base| value / base);
     let mut text = format!(
-        "| {goal:>4} | {:33} | {:>9} |",
+        "| {goal:>4} | {:38} | {:>9} |",
         row.what,
         number(Some(value))
     );

@@ -18,10 +18,15 @@ use nix::unistd::Uid;
 
 use crate::Failure;
 use crate::params::Params;
+use crate::secure::NAME;
+use crate::upstream::PORTS;
 use crate::warden::{Program, Warden};
 
 /// How long a balancer may take to serve its first request.
 const START: Duration = Duration::from_secs(10);
+
+/// The file in the warden's folder that holds the authority of the endpoints' certificates.
+pub const AUTHORITY: &str = "authority.pem";
 
 /// Between two looks whether it serves.
 const LOOK: Duration = Duration::from_micros(200);
@@ -46,6 +51,8 @@ pub struct Setup {
     pub connections: Option<usize>,
     /// Pieces are to be passed on when they come: nginx's `proxy_buffering off`, HAProxy's `http-no-delay`.
     pub streams: bool,
+    /// The endpoints are behind TLS, and their certificates are verified.
+    pub tls: bool,
 }
 
 impl Setup {
@@ -54,6 +61,7 @@ impl Setup {
         workers: None,
         connections: None,
         streams: false,
+        tls: false,
     };
 }
 
@@ -74,7 +82,8 @@ impl Kind {
     ) -> Result<Target, Failure> {
         let port = free_port()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let endpoints = &upstream[..setup.endpoints];
+        let first = if setup.tls { PORTS } else { 0 };
+        let endpoints = &upstream[first..first + setup.endpoints];
         let folder = &warden.folder;
         let mut command = match self {
             Kind::Ours(binary) => ours(binary, &setup, port, endpoints, folder)?,
@@ -157,8 +166,15 @@ fn ours(
     endpoints: &[u16],
     folder: &Path,
 ) -> Result<Command, Failure> {
-    let endpoint =
-        |port: &u16| format!(r#"{{"baseURL":"http://127.0.0.1:{port}/","authToken":"a-token"}}"#);
+    let (scheme, trust) = if setup.tls {
+        let path = folder.join(AUTHORITY);
+        ("https", format!(r#","caFile":"{}""#, path.display()))
+    } else {
+        ("http", String::new())
+    };
+    let endpoint = |port: &u16| {
+        format!(r#"{{"baseURL":"{scheme}://127.0.0.1:{port}/","authToken":"a-token"{trust}}}"#)
+    };
     let mut config = format!(r#"{{"endpoints":[{}]"#, join(endpoints, endpoint, ","));
     for (key, value) in [
         ("workers", setup.workers),
@@ -195,8 +211,18 @@ fn nginx(
         ""
     };
     let place = folder.display();
+    // 1.22 would speak no TLS 1.3 by itself.
+    let (scheme, trust) = if setup.tls {
+        let trust = format!(
+            "proxy_ssl_verify on; proxy_ssl_trusted_certificate {place}/{AUTHORITY}; proxy_ssl_name {NAME};
+      proxy_ssl_server_name on; proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+        );
+        ("https", trust)
+    } else {
+        ("http", String::new())
+    };
     let text = format!(
-        "{user} daemon off; worker_processes 2; worker_rlimit_nofile 20000; pid {place}/nginx.pid; error_log /dev/null;
+        "{user} daemon off; worker_processes 2; worker_rlimit_nofile 20000; pid {place}/nginx.pid; error_log stderr;
 events {{ worker_connections 16384; }}
 http {{
   access_log /dev/null;
@@ -207,8 +233,8 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{
-      proxy_pass http://endpoints; proxy_http_version 1.1; proxy_set_header Connection \"\";
-      proxy_buffering {buffering}; proxy_read_timeout 300s;
+      proxy_pass {scheme}://endpoints; proxy_http_version 1.1; proxy_set_header Connection \"\";
+      proxy_buffering {buffering}; proxy_read_timeout 300s; {trust}
     }}
   }}
 }}
@@ -216,7 +242,7 @@ http {{
     );
     let path = write(folder, "nginx.conf", &text)?;
     let mut command = Command::new(binary);
-    command.arg("-e").arg("/dev/null").arg("-c").arg(path);
+    command.arg("-e").arg("stderr").arg("-c").arg(path);
     Ok(command)
 }
 
@@ -233,7 +259,16 @@ fn haproxy(
     } else {
         ""
     };
-    let server = |port: &u16| format!("  server s{port} 127.0.0.1:{port}\n");
+    let trust = if setup.tls {
+        let path = folder.join(AUTHORITY);
+        format!(
+            " ssl verify required ca-file {} verifyhost {NAME} sni str({NAME})",
+            path.display()
+        )
+    } else {
+        String::new()
+    };
+    let server = |port: &u16| format!("  server s{port} 127.0.0.1:{port}{trust}\n");
     let text = format!(
         "global
   nbthread 2

@@ -2,32 +2,44 @@
 //!
 //! The query says what to answer (balancers pass it on unchanged): `answer=BYTES` a JSON message,
 //! `hold=MS` not before that long, `events=N&gap=MS` an event stream with the moment of sending inside each event.
-//! `GET /opened` tells how many connections it has taken so far.
+//! `GET /opened` tells how many connections it has taken so far. Its last ports are behind TLS.
+
+mod plan;
+mod wire;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use memchr::memmem;
 use nix::sys::socket::{Backlog, listen};
+use rustls::ServerConfig;
 
 use crate::Failure;
 use crate::answers::{chunk, event, message, stream_begins, stream_ends};
+use crate::params::Params;
 use crate::poller::{NEVER, Poller, Ready};
 use crate::proc::now;
+use crate::secure;
+use plan::{Plan, length, plan};
+use wire::Wire;
 
-/// Ports that it listens on: as many as the largest number of endpoints that we measure with.
+/// Ports that it listens on: as many as the largest number of endpoints that we measure with, without and with TLS.
 pub const PORTS: usize = 64;
+pub const SECURE_PORTS: usize = 2;
 
 /// Taken from a socket at a time.
 const PIECE: usize = 256 << 10;
 
-/// The upstream program: prints its ports in one line and serves until it is killed.
-pub fn run() -> Result<(), Failure> {
-    let listeners = (0..PORTS)
+/// The upstream program: writes the authority of its certificate to the file `authority`, prints its ports in one line, those behind
+/// TLS last, and serves until it is killed.
+pub fn run(params: &Params) -> Result<(), Failure> {
+    let secure = secure::server(&params.get::<String>("authority")?)?;
+    let listeners = (0..PORTS + SECURE_PORTS)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<io::Result<Vec<_>>>()?;
     let mut ports = Vec::new();
@@ -43,6 +55,7 @@ pub fn run() -> Result<(), Failure> {
         due: BinaryHeap::new(),
         answers: HashMap::new(),
         opened: 0,
+        secure,
     };
     Ok(server.serve(&listeners)?)
 }
@@ -54,10 +67,11 @@ struct Server {
     due: BinaryHeap<Reverse<(u64, usize, u64)>>,
     answers: HashMap<usize, Rc<[u8]>>,
     opened: u64,
+    secure: Arc<ServerConfig>,
 }
 
 struct Conn {
-    stream: TcpStream,
+    wire: Wire,
     /// Its number: a timer may name a descriptor that has become another connection's.
     number: u64,
     /// The beginning of a head whose rest has not come yet.
@@ -69,15 +83,6 @@ struct Conn {
     sent: usize,
     /// Waits for room to write.
     blocked: bool,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Plan {
-    answer: usize,
-    hold_ms: u64,
-    events: u32,
-    gap_ms: u64,
-    opened: bool,
 }
 
 impl Server {
@@ -98,11 +103,9 @@ impl Server {
             for one in &ready {
                 // Listeners were opened first and never close: theirs are the lowest numbers.
                 if one.token <= last {
-                    if let Some(listener) = listeners
-                        .iter()
-                        .find(|listener| listener.as_raw_fd() as u64 == one.token)
-                    {
-                        self.accept(listener)?;
+                    let is_it = |listener: &TcpListener| listener.as_raw_fd() as u64 == one.token;
+                    if let Some(at) = listeners.iter().position(is_it) {
+                        self.accept(&listeners[at], at >= PORTS)?;
                     }
                     continue;
                 }
@@ -117,7 +120,7 @@ impl Server {
         }
     }
 
-    fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
+    fn accept(&mut self, listener: &TcpListener, is_secure: bool) -> io::Result<()> {
         loop {
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
@@ -132,8 +135,9 @@ impl Server {
             if self.conns.len() <= fd {
                 self.conns.resize_with(fd + 1, || None);
             }
+            let config = is_secure.then(|| Arc::clone(&self.secure));
             let conn = Conn {
-                stream,
+                wire: Wire::new(stream, config)?,
                 number: self.opened,
                 head: Vec::new(),
                 body_left: 0,
@@ -152,7 +156,7 @@ impl Server {
         let Some(conn) = self.conns[fd].as_mut() else {
             return Ok(());
         };
-        let count = match conn.stream.read(piece) {
+        let count = match conn.wire.read(piece) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
             Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -265,13 +269,13 @@ impl Server {
         let waiting = &conn.out[conn.sent..];
         let mut done = 0;
         if waiting.is_empty() {
-            done = match conn.stream.write(piece) {
+            done = match conn.wire.write(piece) {
                 Ok(count) => count,
                 Err(err) if err.kind() == ErrorKind::WouldBlock => 0,
                 Err(err) => return Err(err),
             };
         }
-        if done == piece.len() {
+        if done == piece.len() && !conn.wire.is_pending() {
             return Ok(());
         }
         conn.out = [waiting, &piece[done..]].concat().into();
@@ -283,12 +287,13 @@ impl Server {
         let Some(conn) = self.conns[fd].as_mut() else {
             return Ok(());
         };
-        while conn.sent < conn.out.len() {
-            match conn.stream.write(&conn.out[conn.sent..]) {
+        while conn.sent < conn.out.len() || conn.wire.is_pending() {
+            match conn.wire.write(&conn.out[conn.sent..]) {
                 Ok(count) => conn.sent += count,
                 Err(err) if err.kind() == ErrorKind::WouldBlock => {
                     if !conn.blocked {
-                        self.poller.want_to_write(&conn.stream, fd as u64, true)?;
+                        self.poller
+                            .want_to_write(conn.wire.socket(), fd as u64, true)?;
                         conn.blocked = true;
                     }
                     return Ok(());
@@ -297,54 +302,10 @@ impl Server {
             }
         }
         if conn.blocked {
-            self.poller.want_to_write(&conn.stream, fd as u64, false)?;
+            self.poller
+                .want_to_write(conn.wire.socket(), fd as u64, false)?;
             conn.blocked = false;
         }
         Ok(())
     }
-}
-
-fn plan(head: &[u8]) -> Plan {
-    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(0)];
-    let mut plan = Plan {
-        answer: 600,
-        opened: line.starts_with(b"GET /opened"),
-        ..Plan::default()
-    };
-    for pair in line.split(|byte| matches!(byte, b'?' | b'&' | b' ')) {
-        let Ok(pair) = std::str::from_utf8(pair) else {
-            continue;
-        };
-        let Some((key, value)) = pair.split_once('=') else {
-            continue;
-        };
-        let Ok(value) = value.parse::<u64>() else {
-            continue;
-        };
-        match key {
-            "answer" => plan.answer = value as usize,
-            "hold" => plan.hold_ms = value,
-            "events" => plan.events = value as u32,
-            "gap" => plan.gap_ms = value,
-            _ => {}
-        }
-    }
-    plan
-}
-
-/// The announced length of the request's body. Chunked ones are not understood: the load generator sends none.
-fn length(head: &[u8]) -> io::Result<usize> {
-    for line in head.split(|byte| *byte == b'\n') {
-        if line.len() > 15 && line[..15].eq_ignore_ascii_case(b"content-length:") {
-            let value = std::str::from_utf8(&line[15..]).map_err(|_| ErrorKind::InvalidData)?;
-            return value
-                .trim()
-                .parse()
-                .map_err(|_| ErrorKind::InvalidData.into());
-        }
-        if line.len() > 18 && line[..18].eq_ignore_ascii_case(b"transfer-encoding:") {
-            return Err(ErrorKind::Unsupported.into());
-        }
-    }
-    Ok(0)
 }
