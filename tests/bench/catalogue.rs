@@ -214,7 +214,6 @@ fn idle(pace: Pace) -> Measure {
     let setup = Setup { connections: Some(IDLE + 200), ..Setup::DEFAULT };
     let how = How::Load(setup, load(pace, "idle", 32).with("idle", IDLE));
     Measure::new("idle", how, Field::All, few(pace))
-        .needs(IDLE as u64 + 1000)
         .row(5, "idle connection, PSS KiB", "kib", AtMost(2.0, Some(1.0)))
         .row(0, "0.8 KB, no idle conns, CPU us", "without_us", Info)
         .row(7, "0.8 KB, 10,000 idle conns, CPU us", "with_us", Same("without_us"))
