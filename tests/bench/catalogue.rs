@@ -71,9 +71,9 @@ pub fn all(pace: Pace) -> Vec<Measure> {
         endpoints(pace),
         recovery(pace),
         crowd(pace, Plain),
-        crowd(pace, Tls),
         uploads(pace),
         million(pace),
+        crowd(pace, Tls),
     ]
 }
 
@@ -178,7 +178,8 @@ fn answer(pace: Pace) -> Measure {
 #[rustfmt::skip]
 fn latency(pace: Pace, way: Way) -> Measure {
     let how = How::Added(way.setup(Setup::DEFAULT), load(pace, "open", 16).with("rate", 500));
-    Measure::new(way.name("latency"), how, Field::All, pace.rounds)
+    let rounds = if way == Way::Plain { pace.rounds } else { few(pace) };
+    Measure::new(way.name("latency"), how, Field::All, rounds)
         .row(4, way.what("added at 500/s, 16 conns, p50 us"), "added_p50_us", Plus(80.0, Some(40.0)))
         .row(4, way.what("added at 500/s, 16 conns, p99 us"), "added_p99_us", Times(1.3, Some(1.0)))
         .row(0, way.what("500/s over 16 conns, p50 us"), "p50_us", Info)

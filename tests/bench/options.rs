@@ -24,7 +24,7 @@ usage: bench [OPTION...] BINARY
   --list            name the measures, and end";
 
 /// The longest that a run may take; what is not measured by then is left out.
-const FULL: Duration = Duration::from_secs(18 * 60);
+const FULL: Duration = Duration::from_secs(1050);
 const QUICK: Duration = Duration::from_secs(150);
 
 pub struct Options {
