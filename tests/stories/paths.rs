@@ -250,7 +250,11 @@ fn trace_and_connect_are_known_nowhere() {
         let answer = client.answer();
         answer.own_error(405, "invalid_request_error");
         assert!(answer.header("allow").expect("methods").contains("POST"));
-        assert_eq!(client.ending(), Ending::Closed, "what follows is for nobody here");
+        assert_eq!(
+            client.ending(),
+            Ending::Closed,
+            "what follows is for nobody here"
+        );
     }
     assert_eq!(up.count(), 0);
 }
