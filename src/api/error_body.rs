@@ -14,8 +14,6 @@ pub struct ErrorBody {
     pub kind: Value,
     pub code: Value,
     pub message: Option<String>,
-    /// It is the API's own shape, or near enough: there is an `error` at its top level.
-    has_error: bool,
 }
 
 /// Reads a body that is whole; `None` where it is no JSON object.
@@ -23,17 +21,11 @@ pub fn parse(body: &[u8]) -> Option<ErrorBody> {
     let Ok(Value::Object(mut top)) = serde_json::from_slice(body) else {
         return None;
     };
-    let has_error = match top.get("error") {
-        Some(Value::String(error)) => !error.is_empty(),
-        Some(error) => error.is_object(),
-        None => top.get("type").is_some_and(|kind| kind == "error"),
-    };
     let error = match top.remove("error") {
         Some(Value::Object(error)) => error,
         Some(Value::String(message)) => {
             return Some(ErrorBody {
                 message: Some(message),
-                has_error,
                 ..ErrorBody::default()
             });
         }
@@ -48,28 +40,36 @@ pub fn parse(body: &[u8]) -> Option<ErrorBody> {
         kind: get("type"),
         code: get("code"),
         message,
-        has_error,
     })
 }
 
-/// Whether a body is an error in the API's shape, or begins like one. A web server's 404 does not.
+/// Whether a body is an error in the API's shape, or begins like one: there is an `error` at its top level. A web server's 404 is none.
+///
+/// Asked of every good answer, too, so it builds nothing.
 pub fn is_api_error(start: &[u8]) -> bool {
-    if let Some(error) = parse(start) {
-        return error.has_error;
-    }
-    // The beginning of something longer.
-    let mut has_error = false;
+    let mut is_error = false;
+    let mut has_error = None;
+    // Where it is the beginning of something longer, what was seen counts.
     let _ = Scan::new(start).object(|key, scan| {
-        if key.is("error") && scan.peek()? == b'{' {
-            has_error = true;
-        } else if key.is("type") && scan.peek()? == b'"' {
-            has_error |= scan.string()?.is("error");
+        let first = scan.peek()?;
+        if key.is("error") && first == b'{' {
+            has_error = Some(true);
+            return Some(false);
+        }
+        let value = if first == b'"' {
+            Some(scan.string()?)
         } else {
             scan.skip()?;
+            None
+        };
+        if key.is("error") {
+            has_error = Some(value.is_some_and(|text| !text.is("")));
+        } else if key.is("type") {
+            is_error = value.is_some_and(|kind| kind.is("error"));
         }
-        Some(!has_error)
+        Some(true)
     });
-    has_error
+    has_error.unwrap_or(is_error)
 }
 
 /// The error's message, if there is one.

@@ -78,9 +78,10 @@ pub fn retry_in(headers: &HeaderMap, now: SystemTime) -> Option<Told> {
 /// Seconds, or an HTTP date (RFC 9110 §10.2.3), which is measured against the answer's own `date` where there is one: clocks differ.
 /// A fraction is taken as it is meant, though the RFC knows none: some gateways send it. Anything else is as if it were not there.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let asked = text(headers, "retry-after")?;
     let date = |text: &str| httpdate::parse_http_date(text).ok();
     let there = text(headers, header::DATE.as_str()).and_then(date);
-    parse_retry_after(text(headers, "retry-after")?, there.unwrap_or(now))
+    parse_retry_after(asked, there.unwrap_or(now))
 }
 
 /// One `retry-after`. `now`: on the clock of who says it.

@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use crate::upstream::Body;
 
-/// Bytes that are made room for at a time.
+/// Bytes of the largest piece.
 const PIECE: usize = 8 << 10;
 
 /// A body, and what was read of it ahead of its reader.
 pub struct Looked {
     body: Body,
+    /// Bytes that are made room for at a time.
+    piece: usize,
     ahead: Vec<u8>,
     /// Bytes of `ahead` that its reader has.
     taken: usize,
@@ -19,9 +21,13 @@ pub struct Looked {
 }
 
 impl Looked {
-    pub fn new(body: Body) -> Looked {
+    /// `length`: what the endpoint announced.
+    pub fn new(body: Body, length: Option<u64>) -> Looked {
+        let length = length.and_then(|length| usize::try_from(length).ok());
         Looked {
             body,
+            // One more than that, so that the end is seen with the last byte.
+            piece: length.map_or(PIECE, |length| PIECE.min(length + 1)),
             ahead: Vec::new(),
             taken: 0,
             ending: None,
@@ -65,7 +71,7 @@ impl Looked {
         if filled >= most || self.ending.is_some() {
             return false;
         }
-        self.ahead.resize(most.min(filled + PIECE), 0);
+        self.ahead.resize(most.min(filled + self.piece), 0);
         let more = self.body.read_by(deadline, &mut self.ahead[filled..]);
         self.ahead
             .truncate(filled + more.as_ref().map_or(0, |more| *more));

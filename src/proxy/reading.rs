@@ -21,6 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What an answer's head says, and its body where that matters.
 pub fn signs(parts: &Parts, body: &mut Looked, subject: &Subject) -> Signs {
     let (status, now) = (parts.status.as_u16(), SystemTime::now());
+    if status < 400 {
+        return Signs {
+            status,
+            ..Signs::default()
+        };
+    }
     let told = rate_limits::retry_in(&parts.headers, now);
     let mut signs = Signs {
         status,

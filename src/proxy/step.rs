@@ -66,7 +66,7 @@ fn judge(answer: Answer, subject: &Subject, mut attempt: Attempt, exchange: &Exc
         headers: answer.headers,
         length: answer.length,
     };
-    let mut body = Looked::new(answer.body);
+    let mut body = Looked::new(answer.body, answer.length);
     if parts.status.is_success() && relay::is_event_stream(&parts.headers) {
         return begin_stream(parts, body, first_event_by, subject, attempt, exchange);
     }
