@@ -52,7 +52,7 @@ mod upstream;
 
 use std::env;
 use std::net::{TcpListener, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -130,15 +130,7 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
         false => upstream::Surroundings::from_env()?,
     };
     let socket = bind(&config.listen)?;
-    // The demo's tokens are worth nothing.
-    let exposure = if is_demo {
-        Vec::new()
-    } else {
-        config.exposure()
-    };
-    for line in config.warnings.iter().chain(&exposure) {
-        log::warn!("{line}");
-    }
+    introduce(&config, path.as_deref());
     let stopped = on_signal()?;
     let metrics = Metrics::new(Instant::now(), SystemTime::now());
     let proxy = Proxy::start(&config, metrics.clone(), surroundings)
@@ -159,6 +151,27 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
 
     // The sender lives in the signal handler, for ever.
     let _ = stopped.recv();
+    end(&server, listener);
+    Ok(())
+}
+
+/// Says what is about to serve, and what the operator should know of it. `path`: the file; `None`: the demo.
+fn introduce(config: &Config, path: Option<&Path>) {
+    let file = path.map_or("none, the demo".into(), |path| path.display().to_string());
+    log::info!(version = env!("VERSION_AND_COMMIT"), file = file.as_str(), endpoints = config.endpoints.len(); "claude-loadbalancer");
+    // The demo's tokens are worth nothing.
+    let exposure = if path.is_some() {
+        config.exposure()
+    } else {
+        Vec::new()
+    };
+    for line in config.warnings.iter().chain(&exposure) {
+        log::warn!("{line}");
+    }
+}
+
+/// Lets running requests finish, for as long as they may.
+fn end(server: &Server, listener: Listener) {
     let drain = server.drain();
     notify::stopping(drain);
     let running = listener.stop();
@@ -171,7 +184,6 @@ fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), String> {
     }
     listener.end();
     log::info!("bye");
-    Ok(())
 }
 
 /// As many descriptors as we may have: each connection takes one, and each attempt. Where that fails, fewer will do.

@@ -203,11 +203,8 @@ impl Fake {
             );
         }
         let invalid = |message: &str| error("400 Bad Request", "invalid_request_error", message);
-        let method = if request.method == "HEAD" {
-            "GET"
-        } else {
-            request.method.as_str()
-        };
+        let is_head = request.method == "HEAD";
+        let method = if is_head { "GET" } else { &*request.method };
         match (method, request.path.as_str()) {
             ("POST", "/v1/messages") => match Message::new(self.name, &request.body, number) {
                 Ok(message) if message.is_stream => Answer::Stream(message),

@@ -26,6 +26,16 @@ pub enum Caller {
     Stranger,
 }
 
+impl Caller {
+    /// Its place in `config.clients`, where it has one.
+    pub fn client(self) -> Option<usize> {
+        match self {
+            Caller::Client(at) => Some(at),
+            Caller::Anybody | Caller::Stranger => None,
+        }
+    }
+}
+
 /// Who calls, by the token in `x-api-key` or `Authorization: Bearer`.
 pub fn caller(config: &Config, headers: &HeaderMap) -> Caller {
     if config.clients.is_empty() {

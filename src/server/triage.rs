@@ -56,15 +56,13 @@ impl Server {
             }
             None => match route {
                 Route::Forward(route) => {
+                    let client = caller.client();
                     return Triage::Forward(Admission {
                         config,
                         route,
                         cors,
                         request_id,
-                        client: match caller {
-                            Caller::Client(at) => Some(at),
-                            Caller::Anybody | Caller::Stranger => None,
-                        },
+                        client,
                     });
                 }
                 Route::Metrics => status::metrics(&self.view()),

@@ -116,23 +116,7 @@ pub fn socks5(
         ([5, _], _) => return Err(Failure::Refused(not_let_in(login).into())),
         _ => return Err(Failure::Refused("what it answers is no SOCKS5".into())),
     }
-    let mut request = vec![5, 1, 0];
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse() {
-        Ok(std::net::IpAddr::V4(ip)) => {
-            request.push(1);
-            request.extend_from_slice(&ip.octets());
-        }
-        Ok(std::net::IpAddr::V6(ip)) => {
-            request.push(4);
-            request.extend_from_slice(&ip.octets());
-        }
-        Err(_) => {
-            request.extend_from_slice(&[3, length(host)?]);
-            request.extend_from_slice(host.as_bytes());
-        }
-    }
-    request.extend_from_slice(&port.to_be_bytes());
+    let request = connect_request(host, port)?;
     write(wire, &request, deadline)?;
     let [version, reply, _, kind] = exactly::<4>(wire, deadline)?;
     if version != 5 {
@@ -154,6 +138,28 @@ pub fn socks5(
         exactly::<1>(wire, deadline)?;
     }
     Ok(())
+}
+
+/// RFC 1928 §4: an address where the host is one, else its name, which the proxy looks up.
+fn connect_request(host: &str, port: u16) -> Result<Vec<u8>, Failure> {
+    let mut request = vec![5, 1, 0];
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse() {
+        Ok(std::net::IpAddr::V4(ip)) => {
+            request.push(1);
+            request.extend_from_slice(&ip.octets());
+        }
+        Ok(std::net::IpAddr::V6(ip)) => {
+            request.push(4);
+            request.extend_from_slice(&ip.octets());
+        }
+        Err(_) => {
+            request.extend_from_slice(&[3, length(host)?]);
+            request.extend_from_slice(host.as_bytes());
+        }
+    }
+    request.extend_from_slice(&port.to_be_bytes());
+    Ok(request)
 }
 
 /// RFC 1928 §6.
