@@ -1,20 +1,20 @@
 //! The name of a conversation, as far as a request's headers tell it. What a body tells is in [`super::body`].
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// Headers that name a conversation, the surest first: Claude Code's, then those of other clients and gateways.
-const HEADERS: [&str; 6] = [
-    "x-claude-code-session-id",
-    "x-session-affinity",
-    "x-session-id",
-    "x-opencode-session",
-    "x-kilocode-taskid",
-    "x-client-session-id",
+const HEADERS: [HeaderName; 6] = [
+    HeaderName::from_static("x-claude-code-session-id"),
+    HeaderName::from_static("x-session-affinity"),
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-opencode-session"),
+    HeaderName::from_static("x-kilocode-taskid"),
+    HeaderName::from_static("x-client-session-id"),
 ];
 
 /// The conversation that the headers name, as a number.
 pub fn of_headers(headers: &HeaderMap) -> Option<u64> {
-    let mut named = HEADERS.iter().filter_map(|name| headers.get(*name));
+    let mut named = HEADERS.into_iter().filter_map(|name| headers.get(name));
     let name = named.find(|value| !value.is_empty())?;
     Some(hash(name.as_bytes()))
 }

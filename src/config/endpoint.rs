@@ -127,6 +127,9 @@ impl Endpoint {
 
     /// `text`, which is the endpoint's own and may repeat what only we and it should know, with that masked.
     pub fn masked<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.headers.is_empty() {
+            return self.auth_token.masked(text);
+        }
         // A word of a header's value that is shorter is no secret, and may be part of any word.
         const SHORTEST: usize = 8;
         // Also without `Bearer` and the like.
