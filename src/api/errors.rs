@@ -8,7 +8,7 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use crate::api::headers::REQUEST_ID;
+use crate::api::headers::{NOSNIFF, REQUEST_ID};
 
 /// A request's number, as `req_` and 16 digits: what the log and our errors name it by. Two processes do not share
 /// any, and neither do two requests.
@@ -35,6 +35,7 @@ pub fn error(status: StatusCode, message: &str, request_id: &str) -> Response<Ve
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
+    headers.insert(NOSNIFF.0, NOSNIFF.1);
     headers.insert(
         REQUEST_ID,
         request_id.try_into().expect("our numbers fit a header"),

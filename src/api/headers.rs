@@ -17,6 +17,11 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 /// Tells nginx, where it stands in front of us, to pass events on as they come.
 pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// What every answer of our own has: no browser is to guess at a type that it was not told.
+pub const NOSNIFF: (HeaderName, HeaderValue) = (
+    header::X_CONTENT_TYPE_OPTIONS,
+    HeaderValue::from_static("nosniff"),
+);
 /// The API's name for its request number; our own errors carry ours in it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 

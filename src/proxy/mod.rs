@@ -114,7 +114,7 @@ impl Proxy {
     pub fn serve(&self, mut exchange: Exchange) -> After {
         let request = mem::take(&mut exchange.request);
         let permit = exchange.permit.take();
-        let mut reply = Reply::new(&exchange, &request, permit);
+        let mut reply = Reply::new(&exchange, &request, permit, &self.metrics);
         let delivery = self.find(&request, &exchange, &mut reply.record);
         // From here on nothing is sent again.
         drop(request);
@@ -126,7 +126,7 @@ impl Proxy {
             Delivery::Error(error) => reply.error(&error),
             Delivery::ClientGone => {}
         }
-        reply.finish(&self.metrics)
+        reply.finish()
     }
 
     /// Asks one endpoint after the other until one gives an answer that is the client's. Notes them in `record`.

@@ -12,7 +12,7 @@ use super::looked::Looked;
 use super::relay::{self, Last, Sent};
 use super::stream::EventStream;
 use crate::api::errors::error;
-use crate::api::headers::{self, ACCEL_BUFFERING, SERVED_BY};
+use crate::api::headers::{self, ACCEL_BUFFERING, NOSNIFF, SERVED_BY};
 use crate::api::usage::{BodyUsage, Usage};
 use crate::downstream::{After, Body, Downstream, Exchange, Framing, Permit};
 use crate::memory;
@@ -20,9 +20,11 @@ use crate::telemetry::access_log::{End, Record};
 use crate::telemetry::metrics::{Ended, Metrics};
 use crate::upstream::Reason;
 
-/// The answer to one exchange. Where a worker panics, dropping it leaves the client a 500 if nothing went out yet.
+/// The answer to one exchange. Where a worker panics, dropping it leaves the client a 500 if nothing went out yet, and the request is
+/// logged and counted all the same.
 pub struct Reply<'a> {
     exchange: &'a Exchange,
+    metrics: &'a Metrics,
     permit: Option<Permit>,
     /// For the log and the counters.
     pub record: Record,
@@ -36,6 +38,7 @@ impl<'a> Reply<'a> {
         exchange: &'a Exchange,
         request: &Request<Body>,
         permit: Option<Permit>,
+        metrics: &'a Metrics,
     ) -> Reply<'a> {
         let mut record = Record::new(
             request.method().clone(),
@@ -48,6 +51,7 @@ impl<'a> Reply<'a> {
         record.client = client.map(|client| client.name.clone());
         Reply {
             exchange,
+            metrics,
             permit,
             record,
             after: After::Close,
@@ -101,6 +105,7 @@ impl<'a> Reply<'a> {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        headers.insert(NOSNIFF.0, NOSNIFF.1);
         self.write_own(StatusCode::OK, headers, &json);
     }
 
@@ -129,12 +134,16 @@ impl<'a> Reply<'a> {
     }
 
     /// Writes the log's line and counts. Answers what is to become of the connection.
-    pub fn finish(mut self, metrics: &Metrics) -> After {
+    pub fn finish(mut self) -> After {
         self.is_finished = true;
+        self.account();
+        self.after
+    }
+
+    fn account(&self) {
         let total = self.record.arrived.elapsed();
         self.record.log(total);
-        metrics.forwarded(&self.record, total);
-        self.after
+        self.metrics.forwarded(&self.record, total);
     }
 
     fn write(&mut self, mut downstream: Downstream, body: &[u8]) {
@@ -247,12 +256,19 @@ impl<'a> Reply<'a> {
 
 impl Drop for Reply<'_> {
     fn drop(&mut self) {
-        if !self.is_finished && self.record.first_byte.is_none() {
+        if self.is_finished {
+            return;
+        }
+        let message = "this balancer failed at the request; its log says how";
+        if self.record.first_byte.is_none() {
             self.error(&OwnError {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
-                message: "this balancer failed at the request; its log says how".into(),
+                message: message.into(),
                 retry_after: None,
             });
+        } else {
+            self.record.end = End::Broken(message.into());
         }
+        self.account();
     }
 }

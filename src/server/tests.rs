@@ -94,6 +94,13 @@ fn a_worker_that_panics_costs_its_own_request_and_nothing_else() {
             "{answer}"
         );
     }
+    let counted = ask(address, "GET /metrics", "");
+    let line = "claude_loadbalancer_requests_total{answer=\"forwarded\",code=\"500\"";
+    let counted = counted.lines().find(|found| found.starts_with(line));
+    assert!(
+        counted.is_some_and(|line| line.ends_with(" 30")),
+        "{counted:?}"
+    );
     let stream = beside.join().expect("a stream");
     assert!(stream.contains("event: message_stop"), "{stream}");
     // As many at once as there are workers: both are there still.

@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 
 use super::{Server, status};
 use crate::api::errors::{error, request_id};
+use crate::api::headers::NOSNIFF;
 use crate::config::Scope;
 use crate::downstream::access::{self, Caller, Cors};
 use crate::downstream::browsers;
@@ -126,5 +127,6 @@ fn preflight(cors: &Cors, asked: &HeaderMap) -> Response<Vec<u8>> {
     let mut answer = Response::new(Vec::new());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     *answer.headers_mut() = cors.preflight(asked);
+    answer.headers_mut().insert(NOSNIFF.0, NOSNIFF.1);
     answer
 }

@@ -163,3 +163,28 @@ fn another_version_is_505() {
     assert_eq!(up.count(), 0);
     assert_eq!(balancer.ask().status, 200);
 }
+
+#[test]
+fn no_answer_of_ours_is_to_be_guessed_at() {
+    let up = Upstream::always(ok("{}"));
+    let balancer = balance(&[&up]).start();
+    let ours = [
+        ("GET", "/health"),
+        ("GET", "/metrics"),
+        ("GET", "/"),
+        ("GET", "/nowhere"),
+        ("POST", "/health"),
+        ("OPTIONS", "/v1/messages"),
+        ("GET", "/v1/../x"),
+    ];
+    for (method, path) in ours {
+        let answer = balancer.send(&Request::new(method, path));
+        let header = answer.header("x-content-type-options");
+        assert_eq!(header, Some("nosniff"), "{method} {path}");
+    }
+    assert_eq!(
+        balancer.ask().header("x-content-type-options"),
+        None,
+        "an endpoint's own"
+    );
+}
