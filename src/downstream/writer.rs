@@ -142,6 +142,11 @@ impl<'a> Downstream<'a> {
     pub fn cut(&mut self) -> bool {
         // One that takes nothing has gone.
         let _ = self.send(b"", b"");
+        self.ends_with_the_connection()
+    }
+
+    /// Nothing but the connection's end tells the client that it has all: one that has not must see a reset.
+    pub fn ends_with_the_connection(&self) -> bool {
         self.framing == Framing::UntilClose
     }
 

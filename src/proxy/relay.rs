@@ -53,9 +53,14 @@ impl Last {
     /// Sends it.
     pub fn send(self, downstream: &mut Downstream) -> Sent {
         let (sent, needs_reset) = match self.rest {
-            Rest::Bytes(bytes) => (downstream.last(&bytes), false),
+            Rest::Bytes(bytes) => {
+                let sent = downstream.last(&bytes);
+                let needs_reset = sent.is_err() && downstream.ends_with_the_connection();
+                (sent, needs_reset)
+            }
             Rest::Cut => (Ok(()), downstream.cut()),
-            Rest::Nothing => (Ok(()), false),
+            // A client that is only slow to take it must not take what it has for all.
+            Rest::Nothing => (Ok(()), downstream.ends_with_the_connection()),
         };
         let end = if sent.is_ok() {
             self.end
