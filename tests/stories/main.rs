@@ -15,6 +15,7 @@ mod connections;
 mod cooldowns;
 mod cors;
 mod dashboards;
+mod docs;
 mod errors;
 mod failover;
 mod forwarding;
