@@ -15,9 +15,14 @@ use crate::upstream::Upstream;
 /// An endpoint with its counters: what a lease gives access to.
 pub struct Target {
     pub upstream: Upstream,
-    /// The models that it serves, and what it calls them. `None`: all, by their own names.
-    pub models: Option<Models>,
     pub counters: Arc<EndpointMetrics>,
+}
+
+impl Target {
+    /// The models that it serves, and what it calls them. `None`: all, by their own names.
+    pub fn models(&self) -> Option<&Models> {
+        self.upstream.endpoint().models.as_ref()
+    }
 }
 
 /// An attempt under way. The first that ends it decides; dropped without one, its client has gone.

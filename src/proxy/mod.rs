@@ -93,7 +93,6 @@ impl Proxy {
             same.cloned().unwrap_or_else(|| {
                 Arc::new(Target {
                     upstream: Upstream::new(endpoint, config, &self.surroundings),
-                    models: endpoint.models.clone(),
                     counters: self.metrics.endpoint(&endpoint.name),
                 })
             })
@@ -143,7 +142,7 @@ impl Proxy {
             headers: &headers,
             body: &request.body().bytes,
         };
-        if let Some(models) = self.models(&call, config) {
+        if let Some(models) = self.models(&call) {
             return Delivery::Own(models);
         }
         let subject = Subject::of(request, exchange);

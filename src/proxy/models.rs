@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::Proxy;
 use super::attempt::Target;
-use crate::config::Config;
 use crate::upstream::Outgoing;
 
 /// The longest that an endpoint may take; Claude Code waits three seconds for the whole answer.
@@ -23,9 +22,9 @@ const KEPT_INCOMPLETE: Duration = Duration::from_secs(10);
 const QUERY: &str = "/v1/models?limit=1000";
 const STACK: usize = 256 << 10;
 
-/// The last answer, and until when it holds.
+/// The last answer, and until when it holds; that there is none holds, too.
 #[derive(Default)]
-pub struct Catalogue(Mutex<Option<(Instant, Vec<u8>)>>);
+pub struct Catalogue(Mutex<Option<(Instant, Option<Vec<u8>>)>>);
 
 impl Catalogue {
     /// Other endpoints are in force.
@@ -37,49 +36,43 @@ impl Catalogue {
 impl Proxy {
     /// The answer to a request for the list of models; `None` where the request is another one, where every endpoint serves the same,
     /// or where none of them told us anything: then it is forwarded.
-    pub(super) fn models(&self, call: &Outgoing, config: &Config) -> Option<Vec<u8>> {
-        let is_asked = *call.method == Method::GET && call.target.path() == "/v1/models";
-        let mut enabled = config.endpoints.iter().filter(|endpoint| endpoint.enabled);
-        if !is_asked || !enabled.any(|endpoint| endpoint.models.is_some()) {
+    pub(super) fn models(&self, call: &Outgoing) -> Option<Vec<u8>> {
+        if *call.method != Method::GET || call.target.path() != "/v1/models" {
             return None;
         }
-        // Who comes meanwhile waits for the answer of the first one.
-        let mut kept = self
-            .catalogue
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let targets = self.targets();
+        if targets.iter().all(|target| target.models().is_none()) {
+            return None;
+        }
+        // Who comes meanwhile waits for the answer of the first one, which is there in `LIMIT`, or known to be none.
+        let kept = &self.catalogue.0;
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((until, answer)) = &*kept
             && *until > Instant::now()
         {
-            return Some(answer.clone());
+            return answer.clone();
         }
-        let targets = self.targets(config);
         let lists = ask_all(&targets, call.headers);
         let is_complete = lists.iter().all(Option::is_some);
         let models = union(targets.iter().zip(lists));
-        if models.is_empty() {
-            return None;
-        }
-        let answer = json!({
-            "data": models,
-            "first_id": models[0]["id"],
-            "has_more": false,
-            "last_id": models[models.len() - 1]["id"],
+        let answer = models.first().zip(models.last()).map(|(first, last)| {
+            let (first, last) = (&first["id"], &last["id"]);
+            json!({ "data": models, "first_id": first, "has_more": false, "last_id": last })
+                .to_string()
+                .into_bytes()
         });
-        let answer = answer.to_string().into_bytes();
         let holds = if is_complete { KEPT } else { KEPT_INCOMPLETE };
         *kept = Some((Instant::now() + holds, answer.clone()));
-        Some(answer)
+        answer
     }
 
     /// The endpoints that are in use.
-    fn targets(&self, config: &Config) -> Vec<Arc<Target>> {
+    fn targets(&self) -> Vec<Arc<Target>> {
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = config.endpoints.iter().zip(&*targets);
-        all.filter(|(endpoint, _)| endpoint.enabled)
-            .map(|(_, target)| target.clone())
-            .collect()
+        let enabled = targets
+            .iter()
+            .filter(|target| target.upstream.endpoint().enabled);
+        enabled.cloned().collect()
     }
 }
 
@@ -142,15 +135,13 @@ fn union<'a>(lists: impl Iterator<Item = (&'a Arc<Target>, Option<Vec<Value>>)>)
             let Some(id) = model["id"].as_str() else {
                 continue;
             };
-            let is_served = target
-                .models
-                .as_ref()
-                .is_none_or(|models| models.serves(id).is_some());
+            let models_of = target.models();
+            let is_served = models_of.is_none_or(|models| models.serves(id).is_some());
             if is_served && seen.insert(id.to_owned()) {
                 models.push(model);
             }
         }
-        if let Some(patterns) = &target.models {
+        if let Some(patterns) = target.models() {
             ours.extend(patterns.literal_names().map(str::to_owned));
         }
     }

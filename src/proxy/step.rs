@@ -42,7 +42,7 @@ impl Step {
 
 /// Runs one attempt.
 pub fn run(call: &Outgoing, subject: &Subject, mut attempt: Attempt, exchange: &Exchange) -> Step {
-    let body = subject.body_for(attempt.target().models.as_ref());
+    let body = subject.body_for(attempt.target().models());
     let call = Outgoing {
         body: &body,
         ..*call

@@ -119,6 +119,11 @@ impl Upstream {
         }
     }
 
+    /// What the configuration says of it.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     pub fn name(&self) -> &str {
         &self.endpoint.name
     }

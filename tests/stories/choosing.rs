@@ -267,3 +267,27 @@ fn a_nearly_used_up_endpoint_gets_no_new_turns() {
         assert_eq!(balancer.send(&of(&session.to_string())).text(), "other");
     }
 }
+
+/// Who asks while the first one is waiting gets what that one gets, and does not begin another wait.
+#[test]
+fn silent_endpoints_keep_lists_of_models_waiting_once() {
+    let (one, two) = (Upstream::by_hand(), Upstream::by_hand());
+    let balancer = Setup::new()
+        .endpoint(one.url())
+        .with("models", json!(["a-*"]))
+        .endpoint(two.url())
+        .with("models", json!(["b-*"]))
+        .set("responseSeconds", 1.5)
+        .start();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| balancer.get("/v1/models").status))
+            .collect();
+        for asking in asking {
+            assert_eq!(asking.join().expect("a client"), 500);
+        }
+    });
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(9), "waited for once: {took:?}");
+}
