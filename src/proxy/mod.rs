@@ -253,10 +253,10 @@ impl Proxy {
                 counters.cooled_down(suspect.cause);
                 let answer = "another endpoint answers what it refused";
                 counters.tell_cooldown(SystemTime::now(), suspect.cause, cooldown, answer);
+                let seconds = cooldown.as_secs_f64();
+                log::error!(endpoint = suspect.endpoint.as_str(), cause = suspect.cause, cooldown_seconds = seconds;
+                    "an endpoint refused a request (403) that another one answers: look at its token and account");
             }
-            let seconds = suspect.cooldown.as_secs_f64();
-            log::error!(endpoint = suspect.endpoint.as_str(), cause = suspect.cause, cooldown_seconds = seconds;
-                "an endpoint refused a request (403) that another one answers: look at its token and account");
         }
     }
 }
