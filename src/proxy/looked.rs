@@ -1,12 +1,14 @@
 //! An answer's body whose beginning can be looked at before anybody has decided what becomes of it.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::upstream::Body;
 
 /// Bytes of the largest piece.
 const PIECE: usize = 8 << 10;
+/// How long all looks at an error may take together, from its head on: an error's body comes with it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A body, and what was read of it ahead of its reader.
 pub struct Looked {
@@ -18,6 +20,7 @@ pub struct Looked {
     taken: usize,
     /// How the body went on behind `ahead`, where that is known: its end, or why it broke.
     ending: Option<io::Result<()>>,
+    look_until: Instant,
 }
 
 impl Looked {
@@ -31,18 +34,19 @@ impl Looked {
             ahead: Vec::new(),
             taken: 0,
             ending: None,
+            look_until: Instant::now() + PATIENCE,
         }
     }
 
-    /// What comes first: one piece, or less than that where the body ends, breaks, or is silent until `deadline`.
-    pub fn first(&mut self, most: usize, deadline: Instant) -> &[u8] {
-        self.ahead(most, deadline);
+    /// What comes first, waited for as its reader would: one piece, or nothing where the body ends or breaks.
+    pub fn first(&mut self, most: usize) -> &[u8] {
+        self.ahead(most, None);
         &self.ahead
     }
 
-    /// The beginning: `most` bytes, or all that come before the body ends, breaks, or `deadline`.
-    pub fn beginning(&mut self, most: usize, deadline: Instant) -> &[u8] {
-        while self.ahead(most, deadline) {}
+    /// The beginning: `most` bytes, or all that come before the body ends, breaks, or the time for looking is up.
+    pub fn beginning(&mut self, most: usize) -> &[u8] {
+        while self.ahead(most, Some(self.look_until)) {}
         &self.ahead
     }
 
@@ -66,13 +70,17 @@ impl Looked {
     }
 
     /// Reads one piece ahead. False where there is no more to look at.
-    fn ahead(&mut self, most: usize, deadline: Instant) -> bool {
+    fn ahead(&mut self, most: usize, deadline: Option<Instant>) -> bool {
         let filled = self.ahead.len();
         if filled >= most || self.ending.is_some() {
             return false;
         }
         self.ahead.resize(most.min(filled + self.piece), 0);
-        let more = self.body.read_by(deadline, &mut self.ahead[filled..]);
+        let room = &mut self.ahead[filled..];
+        let more = match deadline {
+            Some(deadline) => self.body.read_by(deadline, room),
+            None => self.body.read(room),
+        };
         self.ahead
             .truncate(filled + more.as_ref().map_or(0, |more| *more));
         match more {
@@ -82,7 +90,7 @@ impl Looked {
                 false
             }
             // Who reads on waits for it: the time was up for looking only.
-            Err(err) if err.kind() == io::ErrorKind::TimedOut => false,
+            Err(err) if deadline.is_some() && err.kind() == io::ErrorKind::TimedOut => false,
             Err(err) => {
                 self.ending = Some(Err(err));
                 false

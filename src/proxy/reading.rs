@@ -1,7 +1,7 @@
 //! What an answer says, read as far as it must be judged: its head, and the beginning of its body.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use http::{HeaderName, StatusCode, header};
 
@@ -14,9 +14,6 @@ use super::subject::Subject;
 use crate::api::decoded::decoded;
 use crate::api::error_body::MAX_LOOK;
 use crate::api::{account, error_body, rate_limits};
-
-/// How long the beginning of an error may take: it comes with the head.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an answer's head says, and its body where that matters.
 pub fn signs(parts: &Parts, body: &mut Looked, subject: &Subject) -> Signs {
@@ -50,18 +47,13 @@ pub fn signs(parts: &Parts, body: &mut Looked, subject: &Subject) -> Signs {
 }
 
 /// Whether a 200 to a message is no answer at all.
-pub fn is_no_answer(
-    parts: &Parts,
-    body: &mut Looked,
-    subject: &Subject,
-    deadline: Instant,
-) -> bool {
+pub fn is_no_answer(parts: &Parts, body: &mut Looked, subject: &Subject) -> bool {
     if !subject.is_message || parts.status != StatusCode::OK {
         return false;
     }
     let kind = text(parts, header::CONTENT_TYPE);
     let coding = text(parts, header::CONTENT_ENCODING);
-    let start = decoded(coding, body.first(MAX_LOOK, deadline)).unwrap_or_default();
+    let start = decoded(coding, body.first(MAX_LOOK)).unwrap_or_default();
     let is_no_answer = !start.is_empty() && error_body::is_no_answer(kind, &start);
     is_no_answer || body.is_empty()
 }
@@ -79,7 +71,7 @@ pub fn told(parts: &Parts, outcome: &Outcome, body: &mut Looked, attempt: &Attem
 
 /// The beginning of a body, as it is meant; `None` where it is compressed in a way that is not known.
 fn beginning<'a>(parts: &Parts, body: &'a mut Looked) -> Option<Cow<'a, [u8]>> {
-    let start = body.beginning(MAX_LOOK, Instant::now() + PATIENCE);
+    let start = body.beginning(MAX_LOOK);
     decoded(text(parts, header::CONTENT_ENCODING), start)
 }
 

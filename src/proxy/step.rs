@@ -19,10 +19,9 @@ use crate::downstream::Exchange;
 use crate::telemetry::metrics::Ended;
 use crate::upstream::{self, Answer, Outgoing, Reason, Upstream};
 
-/// How much of an answer that sends us on is read for the client, in bytes, and how long we wait for it. It is an
-/// error's body: some hundred bytes, that come with the head. Read to its end, it leaves the endpoint's connection free for others.
+/// How much of an answer that sends us on is read for the client, in bytes. It is an error's body: some hundred bytes, that come with
+/// the head. Read to its end, it leaves the endpoint's connection free for others.
 const KEPT_BODY: usize = 64 << 10;
-const KEPT_BODY_TIME: Duration = Duration::from_secs(2);
 /// How often, and how long apart, an attempt is made again for which this machine had no descriptor or thread left.
 const EXHAUSTED_TRIES: u32 = 40;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -70,7 +69,7 @@ fn judge(answer: Answer, subject: &Subject, mut attempt: Attempt, exchange: &Exc
     if parts.status.is_success() && relay::is_event_stream(&parts.headers) {
         return begin_stream(parts, body, first_event_by, subject, attempt, exchange);
     }
-    let outcome = if reading::is_no_answer(&parts, &mut body, subject, first_event_by) {
+    let outcome = if reading::is_no_answer(&parts, &mut body, subject) {
         Outcome::NoAnswer
     } else {
         Outcome::Answer(reading::signs(&parts, &mut body, subject))
@@ -98,14 +97,11 @@ fn judge(answer: Answer, subject: &Subject, mut attempt: Attempt, exchange: &Exc
         Outcome::Answer(signs) => Some(signs),
         _ => None,
     };
-    let answer = signs.map(|signs| {
-        let deadline = Instant::now() + KEPT_BODY_TIME;
-        FailedAnswer {
-            parts,
-            body: body.beginning(KEPT_BODY, deadline).to_vec(),
-            endpoint: attempt.name().to_owned(),
-            signs,
-        }
+    let answer = signs.map(|signs| FailedAnswer {
+        parts,
+        body: body.beginning(KEPT_BODY).to_vec(),
+        endpoint: attempt.name().to_owned(),
+        signs,
     });
     Step::TryNext(Box::new(Failed {
         reason: format!("{}: {reason}", attempt.name()),

@@ -264,6 +264,32 @@ fn what_is_no_answer_is_not_delivered() {
 }
 
 #[test]
+fn a_body_that_does_not_come_is_waited_for_once() {
+    let silent = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let up = Upstream::script([raw(silent).stall()]);
+    let balancer = balance(&[&up]).set("idleSeconds", 3).start();
+    let start = Instant::now();
+    assert!(!balancer.ask().whole);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "idleSeconds once: {took:?}");
+}
+
+#[test]
+fn an_errors_body_that_does_not_come_is_waited_for_once() {
+    let silent = "HTTP/1.1 429 Slow\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let up = Upstream::script([raw(silent).stall()]);
+    let well = Upstream::always(ok("well"));
+    let balancer = balance(&[&up, &well]).start();
+    let start = Instant::now();
+    assert_eq!(balancer.ask().text(), "well");
+    let took = start.elapsed();
+    assert!(
+        took < Duration::from_millis(3500),
+        "two seconds once: {took:?}"
+    );
+}
+
+#[test]
 fn a_404_that_is_none_of_the_apis_tells_of_a_wrong_base_url() {
     let wrong = Upstream::always(
         status(404)
