@@ -84,8 +84,10 @@ fn judge(answer: Answer, subject: &Subject, mut attempt: Attempt, exchange: &Exc
         Outcome::NoAnswer => Ended::Broken,
         _ => Ended::Status(parts.status.as_u16()),
     };
-    // Where nobody else can be asked it goes out as it comes; but a refused token is not the client's.
-    let is_last = !subject.has_choice && parts.status != StatusCode::UNAUTHORIZED;
+    // Where nobody else can be asked an error goes out as it comes; but a refused token is not the client's, and what is no answer is
+    // nobody's.
+    let is_an_error = outcome != Outcome::NoAnswer && parts.status != StatusCode::UNAUTHORIZED;
+    let is_last = !subject.has_choice && is_an_error;
     let goes_on = exchange.admission.config.failover && !is_last;
     let request_id = &exchange.admission.request_id;
     attempt.failed(&failure, ended, goes_on, &reason, request_id);

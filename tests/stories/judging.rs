@@ -264,6 +264,15 @@ fn what_is_no_answer_is_not_delivered() {
 }
 
 #[test]
+fn what_is_no_answer_is_not_delivered_by_an_only_endpoint_either() {
+    let page = ok("<html>hello</html>").header("content-type", "text/html");
+    let up = Upstream::always(page);
+    let balancer = balance(&[&up]).start();
+    balancer.ask().own_error(500, "internal_error");
+    assert_eq!(up.count(), 1);
+}
+
+#[test]
 fn a_body_that_does_not_come_is_waited_for_once() {
     let silent = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     let up = Upstream::script([raw(silent).stall()]);
