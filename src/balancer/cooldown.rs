@@ -227,7 +227,7 @@ impl<T> State<T> {
         rate_limited: bool,
     ) -> Option<Duration> {
         let time = length.min(self.rules.max_cooldown);
-        if time.is_zero() {
+        if time.is_zero() || model.len() > MODEL_NAME {
             return None;
         }
         self.count += 1;
@@ -275,6 +275,8 @@ impl<T> State<T> {
 
 /// So many models on cooldown are remembered for one endpoint: more than there are, fewer than a client could make up.
 const MODELS: usize = 64;
+/// The longest name of a model, in bytes, that is remembered: longer than there are, for clients choose it.
+const MODEL_NAME: usize = 200;
 
 /// The length of a cooldown that came so many times before. The first is exact. The others are spread by a fifth, so that many endpoints
 /// (or many of us) do not come back at one moment.

@@ -173,6 +173,17 @@ fn clients_cannot_fill_the_memory_with_names() {
     assert_eq!(balancer.snapshot(at(0)).endpoints[0].models.len(), 64);
     fail(&balancer, 2000, "a", Penalty::ModelMissing("one more"));
     assert_eq!(balancer.snapshot(at(2000)).endpoints[0].models.len(), 1);
+    fail(
+        &balancer,
+        2000,
+        "a",
+        Penalty::ModelMissing(&"long".repeat(100)),
+    );
+    assert_eq!(
+        balancer.snapshot(at(2000)).endpoints[0].models.len(),
+        1,
+        "a name as long as no model's"
+    );
 }
 
 #[test]
