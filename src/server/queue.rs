@@ -86,15 +86,14 @@ impl Queue {
         let mut shares = lock(&self.shares);
         match shares.came(&name, ticket, most, self.most_of_one) {
             Turn::Never => return Err((Box::new(exchange), CLIENT_BUSY)),
-            Turn::Later => {
-                exchange.waits_for_its_client = true;
-                lock(&self.waiting).insert(ticket, exchange);
-            }
-            Turn::Now => {
-                permit.place = Some(self.place(name));
-                lock(&self.waiting).insert(ticket, exchange);
-                self.announce(ticket);
-            }
+            Turn::Later => exchange.waits_for_its_client = true,
+            Turn::Now => permit.place = Some(self.place(name)),
+        }
+        let goes_on = !exchange.waits_for_its_client;
+        lock(&self.waiting).insert(ticket, exchange);
+        drop(shares);
+        if goes_on {
+            self.announce(ticket);
         }
         Ok(ticket)
     }
