@@ -32,7 +32,7 @@ struct State {
     back: Option<Back>,
     /// How the client takes its answer.
     taking: Pace,
-    /// It was ended for taking too little.
+    /// Its answer was ended before its end: the client took too little, or the worker failed.
     is_cut: bool,
 }
 
@@ -66,11 +66,11 @@ impl Connection {
 
     /// A worker has answered.
     pub fn finish(&self, after: After) {
+        let mut state = self.lock();
+        let after = if state.is_cut { After::Reset } else { after };
         if after == After::Close {
             socket::say_goodbye(&self.stream);
         }
-        let mut state = self.lock();
-        let after = if state.is_cut { After::Reset } else { after };
         state.back = Some(Back {
             after,
             at: Instant::now(),
@@ -80,6 +80,12 @@ impl Connection {
         if is_awaited || after != After::Keep {
             self.bell.ring(|notes| notes.back.push(self.number));
         }
+    }
+
+    /// The answer ends in its middle, whatever [`Connection::finish`] is told: a reset says so.
+    pub fn break_off(&self) {
+        self.lock().is_cut = true;
+        socket::reset_on_close(&self.stream);
     }
 
     /// An attempt for this client lacks a descriptor: idle connections are to be closed.

@@ -43,3 +43,6 @@ pub use head::Head;
 pub use listener::Listener;
 pub use refusal::{CLIENT_BUSY, NO_CLIENT_TOKEN, QUEUE_FULL, Refusal, SHUTTING_DOWN, STATUS_ONLY};
 pub use writer::{Downstream, Framing};
+
+#[cfg(test)]
+mod tests;

@@ -20,8 +20,8 @@ use crate::telemetry::access_log::{End, Record};
 use crate::telemetry::metrics::{Ended, Metrics};
 use crate::upstream::Reason;
 
-/// The answer to one exchange. Where a worker panics, dropping it leaves the client a 500 if nothing went out yet, and the request is
-/// logged and counted all the same.
+/// The answer to one exchange. Where a worker panics, dropping it leaves the client a 500 if nothing went out yet, else an answer
+/// that ends with a reset; the request is logged and counted all the same.
 pub struct Reply<'a> {
     exchange: &'a Exchange,
     metrics: &'a Metrics,
@@ -267,6 +267,7 @@ impl Drop for Reply<'_> {
                 retry_after: None,
             });
         } else {
+            self.exchange.connection.break_off();
             self.record.end = End::Broken(message.into());
         }
         self.account();
