@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use super::DEADLINE;
 use super::reply::{Body, Reply, Then, by_hand, chunk, ok};
@@ -92,11 +93,11 @@ impl Call {
 
     /// Waits until the balancer has closed this connection.
     pub fn is_left(&mut self) -> bool {
-        self.wire.ending(DEADLINE) != Ending::Open
+        self.is_left_within(DEADLINE)
     }
 
-    pub fn is_left_now(&mut self) -> bool {
-        self.wire.ending(std::time::Duration::from_millis(1)) != Ending::Open
+    pub fn is_left_within(&mut self, limit: Duration) -> bool {
+        self.wire.ending(limit) != Ending::Open
     }
 }
 

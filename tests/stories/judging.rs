@@ -1,7 +1,5 @@
 //! What an outcome says about its endpoint: nothing, or that it is not to be asked for a while, and by whom that is told.
 
-use std::thread;
-
 use crate::common::events::{message, message_start, message_stop};
 use crate::common::prelude::*;
 
@@ -37,7 +35,8 @@ fn three_clients_that_left_without_a_byte_put_an_endpoint_on_cooldown() {
         waiting.push((client, call));
         assert_eq!(balancer.ask().text(), "well", "the next turn");
     }
-    thread::sleep(Duration::from_secs(20));
+    let (last, _) = waiting.last_mut().expect("three clients");
+    assert!(last.wire().is_silent_for(Duration::from_secs(20)));
     for (client, mut call) in waiting {
         drop(client);
         assert!(call.is_left());

@@ -2,8 +2,6 @@
 //!
 //! Ten seconds under 1 KiB/s are what it takes to be one of them, so these stories last a little longer than that.
 
-use std::thread;
-
 use crate::common::prelude::*;
 
 /// More than the kernel holds for a client that does not read.
@@ -108,11 +106,9 @@ fn who_brings_nothing_gives_up_its_memory_where_others_lack_it() {
         }
         None
     });
-    let start = Instant::now();
-    while balancer.post("/v1/messages", &large).status != 200 {
-        assert!(start.elapsed() < SOON, "they hold it for ever");
-        thread::sleep(Duration::from_millis(200));
-    }
+    eventually("they hold it no longer", || {
+        (balancer.post("/v1/messages", &large).status == 200).then_some(())
+    });
     let mut cut = 0;
     for client in &mut halting {
         if client.has_answer() {
@@ -127,8 +123,9 @@ fn who_brings_nothing_gives_up_its_memory_where_others_lack_it() {
 fn who_takes_nothing_is_waited_for_where_nobody_waits_for_it() {
     let up = Upstream::script([ok("x".repeat(WALL)), ok("{}")]);
     let balancer = balance(&[&up]).set("workers", 2).start();
-    let mut deaf = deaf(&balancer);
-    thread::sleep(Duration::from_secs(12));
+    let (mut deaf, mut idle) = (deaf(&balancer), balancer.client());
+    let long_enough = Duration::from_secs(12);
+    assert!(idle.wire().is_silent_for(long_enough), "nobody has to go");
     assert_eq!(balancer.ask().status, 200, "a worker is free");
     assert_eq!(deaf.rest().0.len(), WALL);
 }

@@ -1,3 +1,5 @@
+//! Connecting: of several addresses the first that answers, within a limit.
+
 use std::net::TcpListener;
 
 use nix::sys::socket::{Backlog, SockaddrIn, bind, getsockname, listen};

@@ -1,3 +1,5 @@
+//! Which proxy the environment names for an endpoint.
+
 use super::*;
 
 fn read(env: &[(&str, &str)]) -> Result<Proxies<String>, String> {

@@ -1,3 +1,5 @@
+//! What ureq is given of an answer, however its bytes are cut.
+
 use super::*;
 
 /// What ureq sees of these bytes, however they are cut.

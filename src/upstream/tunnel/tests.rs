@@ -1,3 +1,5 @@
+//! What we say to a proxy, and what we make of its answers.
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
