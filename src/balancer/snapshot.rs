@@ -20,8 +20,6 @@ pub struct Snapshot {
     pub some_unwell: bool,
 }
 
-// Not everything is shown yet.
-#[allow(dead_code)]
 #[derive(Clone, Debug, Default)]
 pub struct EndpointState {
     pub name: String,
@@ -56,8 +54,6 @@ pub struct EndpointState {
     pub limits: Vec<LimitState>,
 }
 
-// Not everything is shown yet.
-#[allow(dead_code)]
 #[derive(Clone, Debug)]
 pub struct ModelState {
     pub model: String,
@@ -66,8 +62,6 @@ pub struct ModelState {
     pub cause: &'static str,
 }
 
-// Not everything is shown yet.
-#[allow(dead_code)]
 #[derive(Clone, Debug)]
 pub struct LimitState {
     pub name: String,
