@@ -35,7 +35,7 @@
 //! 7. A token is a `Secret` from the moment it is read.
 //! 8. The listener's thread never blocks but for readiness, and never waits for a worker. No worker ever waits for a client to send
 //!    something, and none waits longer than `clientSeconds` for it to take something.
-//! 9. Threads: the pool, the listener, tiny_http's, the watcher, the log's, the checker and the checks under way (one an
+//! 9. Threads: the pool, the listener, the watcher, the log's, the checker and the checks under way (one an
 //!    endpoint), name look-ups. None is started by what a client does, but for one an endpoint where the list of models is made (`proxy/models`).
 
 mod api;

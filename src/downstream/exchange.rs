@@ -43,7 +43,7 @@ pub trait Host: Send + Sync + 'static {
 }
 
 /// Names a request that waits for a worker. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
 /// Those for whom no worker is free.

@@ -1,12 +1,14 @@
 //! Serves: what the listener reads goes to the workers, what needs no endpoint is answered at once, and all of it comes to an end.
 //!
-//! - `queue`: the hand-over to the workers; `shares`: how many requests of one client go over at a time; `workers`: how many of them there are, and which of them wait.
+//! - `queue`: the hand-over to the workers; `crew`: how many of them there are, and which of them is told; `workers`: their threads; `shares`: how
+//!   many requests of one client go over at a time.
 //! - `triage`: who answers a request; `status`: `/health`, `/metrics` and the page.
 //! - `reload`: the configuration file, while we run; `hangup`: the signal that has it read at once.
 //! - `notify`: what systemd is told.
 //!
 //! It knows nothing of sockets and nothing of what an endpoint's answer means.
 
+mod crew;
 pub mod hangup;
 pub mod notify;
 mod queue;
@@ -28,25 +30,22 @@ use crate::api::errors::{error, request_id};
 use crate::config::Config;
 use crate::downstream::access::Cors;
 use crate::downstream::{After, Asked, Crowd, Exchange, Head, Host, Refusal, Ticket, Triage};
-use crate::memory;
 use crate::proxy::Proxy;
 use crate::telemetry::access_log::{self, Record};
 use crate::telemetry::metrics::{Load, Metrics};
 use queue::Queue;
 use status::View;
-use workers::{STACK, Workers};
 
 /// Everything that serves.
 pub struct Server {
     config: Mutex<Arc<Config>>,
-    proxy: Proxy,
+    proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
     queue: Arc<Queue>,
-    workers: Workers,
     /// What the configuration said at the start: a change needs a restart.
     most_workers: usize,
     most_queued: usize,
-    draining: AtomicBool,
+    draining: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -56,18 +55,20 @@ impl Server {
     /// The system has no socket or thread left.
     pub fn start(config: Config, proxy: Proxy, metrics: Arc<Metrics>) -> io::Result<Arc<Server>> {
         let (workers, queued) = (config.workers, config.queue);
-        let server = Arc::new(Server {
+        let (proxy, draining) = (Arc::new(proxy), Arc::<AtomicBool>::default());
+        let (worker_proxy, worker_draining) = (proxy.clone(), draining.clone());
+        let queue = Queue::start(workers, queued, move |exchange| {
+            serve(&worker_proxy, &worker_draining, exchange);
+        })?;
+        Ok(Arc::new(Server {
             config: Mutex::new(Arc::new(config)),
             proxy,
             metrics,
-            queue: Queue::new(workers, queued)?,
-            workers: Workers::new(workers),
+            queue,
             most_workers: workers,
             most_queued: queued,
-            draining: AtomicBool::new(false),
-        });
-        server.workers.start(server.worker())?;
-        Ok(server)
+            draining,
+        }))
     }
 
     /// Puts a new configuration in force. What was read at the start stays as it was.
@@ -95,32 +96,6 @@ impl Server {
 
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
-    }
-
-    /// What a worker does all its life.
-    fn worker(self: &Arc<Server>) -> impl FnOnce() + Send + use<> {
-        let server = self.clone();
-        move || {
-            memory::note_stack(STACK);
-            loop {
-                let ticket = server.queue.next();
-                server.workers.took_request(|| server.worker());
-                if let Some(exchange) = server.queue.withdraw(ticket) {
-                    server.serve(exchange);
-                }
-                if !server.workers.next_turn() {
-                    return;
-                }
-            }
-        }
-    }
-
-    fn serve(&self, mut exchange: Exchange) {
-        let connection = exchange.connection.clone();
-        exchange.keep_alive &= !self.is_draining();
-        // A panic costs its own request, which `Proxy::serve` answers as it unwinds, and nothing else.
-        let after = catch_unwind(AssertUnwindSafe(|| self.proxy.serve(exchange)));
-        connection.finish(after.unwrap_or(After::Close));
     }
 
     fn view(&self) -> View<'_> {
@@ -152,6 +127,15 @@ impl Server {
         access_log::log_local(method, path, answer, request_id, Instant::now());
         self.metrics.answered_locally(answer.status());
     }
+}
+
+/// What a worker does with a request.
+fn serve(proxy: &Proxy, draining: &AtomicBool, mut exchange: Exchange) {
+    let connection = exchange.connection.clone();
+    exchange.keep_alive &= !draining.load(Ordering::Acquire);
+    // A panic costs its own request, which `Proxy::serve` answers as it unwinds, and nothing else.
+    let after = catch_unwind(AssertUnwindSafe(|| proxy.serve(exchange)));
+    connection.finish(after.unwrap_or(After::Close));
 }
 
 impl Host for Server {

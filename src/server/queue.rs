@@ -1,34 +1,34 @@
 //! The hand-over of whole requests to the workers, through tiny_http.
 //!
-//! tiny_http's listener hands each request to the pool of workers, as the program's shape wants it. But it never meets a stranger,
-//! opens no connection and starts no thread while we run: at start one connection is made to it over a socket of this process alone,
-//! then its door is closed for good. A request that the listener has read waits in a table; its number goes down that connection as
-//! `GET /17`, tiny_http queues it, and the first free worker takes it from there and writes the answer to the client itself.
+//! The workers wait in tiny_http's queue, as the program's shape wants it; but tiny_http never meets a stranger, and reads nothing: what
+//! it would have to queue is here, and its `unblock` wakes one of those that wait. Its door is closed for good at the start.
 //!
 //! This is the only file that names tiny_http.
 
-use std::collections::HashMap;
-use std::io::{self, Write};
-use std::net::Shutdown;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use super::crew::{Call, Crew, PERIOD};
 use super::shares::{Shares, Turn};
+use super::workers::{STACK, Workers};
 use crate::api::errors::request_id;
 use crate::downstream::{CLIENT_BUSY, Crowd, Exchange, Permit, QUEUE_FULL, Refusal, Ticket};
+use crate::memory;
 
 /// Requests on their way from the listener to the workers.
 pub struct Queue {
-    tiny_http: &'static tiny_http::Server,
-    handover: Mutex<UnixStream>,
-    waiting: Mutex<HashMap<Ticket, Exchange>>,
-    shares: Mutex<Shares>,
-    numbers: AtomicU64,
+    tiny_http: tiny_http::Server,
+    workers: Workers,
+    serve: Box<dyn Fn(Exchange) + Send + Sync>,
+    state: Mutex<State>,
     /// Requests that wait for a worker or have one.
     admitted: Arc<AtomicUsize>,
     /// How many that may be.
@@ -39,24 +39,47 @@ pub struct Queue {
     turned_away: AtomicUsize,
 }
 
+/// Who waits for whom.
+struct State {
+    last: Ticket,
+    /// Requests that any worker may take, the oldest first.
+    ready: BTreeMap<Ticket, Box<Exchange>>,
+    /// Requests that wait for another one of their client's.
+    held: HashMap<Ticket, Box<Exchange>>,
+    shares: Shares,
+    crew: Crew,
+}
+
 impl Queue {
-    /// `workers`: requests that may have one. `queued`: how many more may wait.
+    /// With one worker that waits. `workers`: requests that may have one, to be served by `serve`. `queued`: how many more may wait.
     ///
     /// # Errors
     /// The system has no socket or thread left.
-    pub fn new(workers: usize, queued: usize) -> io::Result<Arc<Queue>> {
-        let (tiny_http, handover) = open_tiny_http()?;
-        Ok(Arc::new(Queue {
-            tiny_http,
-            handover: Mutex::new(handover),
-            waiting: Mutex::default(),
-            shares: Mutex::default(),
-            numbers: AtomicU64::new(1),
+    pub fn start(
+        workers: usize,
+        queued: usize,
+        serve: impl Fn(Exchange) + Send + Sync + 'static,
+    ) -> io::Result<Arc<Queue>> {
+        let mut crew = Crew::new(workers, Instant::now());
+        let first = crew.call();
+        let queue = Arc::new(Queue {
+            tiny_http: open_tiny_http()?,
+            workers: Workers::new(),
+            serve: Box::new(serve),
+            state: Mutex::new(State {
+                last: Ticket(0),
+                ready: BTreeMap::new(),
+                held: HashMap::new(),
+                shares: Shares::default(),
+                crew,
+            }),
             admitted: Arc::default(),
             most: workers + queued,
             most_of_one: queued.div_ceil(2),
             turned_away: AtomicUsize::new(0),
-        }))
+        });
+        queue.call(first)?;
+        Ok(queue)
     }
 
     /// Hands a request over, at once or when its client has a place for it.
@@ -65,36 +88,35 @@ impl Queue {
     /// It comes back, with the reason, where too many are served or wait already.
     pub fn submit(
         self: &Arc<Queue>,
-        mut exchange: Exchange,
+        exchange: Exchange,
     ) -> Result<Ticket, (Box<Exchange>, Refusal)> {
+        let mut exchange = Box::new(exchange);
         let Some(permit) = Permit::take(&self.admitted, self.most) else {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
-            return Err((Box::new(exchange), QUEUE_FULL));
+            return Err((exchange, QUEUE_FULL));
         };
-        let ticket = Ticket(self.numbers.fetch_add(1, Ordering::Relaxed));
-        let limit = exchange.admission.client().and_then(|client| {
-            let most = client.max_concurrent?;
-            Some((client.name.clone(), most))
-        });
         let permit = exchange.permit.insert(permit);
-        let Some((name, most)) = limit else {
-            lock(&self.waiting).insert(ticket, exchange);
-            self.announce(ticket);
-            return Ok(ticket);
-        };
-        // The shares' lock first, then that of those who wait, everywhere.
-        let mut shares = lock(&self.shares);
-        match shares.came(&name, ticket, most, self.most_of_one) {
-            Turn::Never => return Err((Box::new(exchange), CLIENT_BUSY)),
-            Turn::Later => exchange.waits_for_its_client = true,
-            Turn::Now => permit.place = Some(self.place(name)),
+        let mut state = lock(&self.state);
+        state.last.0 += 1;
+        let ticket = state.last;
+        if let Some(client) = exchange.admission.client()
+            && let Some(most) = client.max_concurrent
+        {
+            match state
+                .shares
+                .came(&client.name, ticket, most, self.most_of_one)
+            {
+                Turn::Never => return Err((exchange, CLIENT_BUSY)),
+                Turn::Later => {
+                    exchange.waits_for_its_client = true;
+                    state.held.insert(ticket, exchange);
+                    return Ok(ticket);
+                }
+                Turn::Now => permit.place = Some(self.place(client.name.clone())),
+            }
         }
-        let goes_on = !exchange.waits_for_its_client;
-        lock(&self.waiting).insert(ticket, exchange);
-        drop(shares);
-        if goes_on {
-            self.announce(ticket);
-        }
+        state.ready.insert(ticket, exchange);
+        self.announce(state);
         Ok(ticket)
     }
 
@@ -107,79 +129,120 @@ impl Queue {
     }
 
     /// One of a client's requests has ended: the next one goes on.
-    fn left(self: &Arc<Queue>, client: &str) {
-        let mut shares = lock(&self.shares);
-        let mut waiting = lock(&self.waiting);
-        let next = shares.left(client, |ticket| waiting.contains_key(&ticket));
-        let Some((ticket, exchange)) = next.and_then(|next| Some((next, waiting.get_mut(&next)?)))
-        else {
+    fn left(self: &Arc<Queue>, client: String) {
+        let mut state = lock(&self.state);
+        let State { held, shares, .. } = &mut *state;
+        let next = shares.left(&client, |ticket| held.contains_key(&ticket));
+        let Some((ticket, mut exchange)) = next.and_then(|next| held.remove_entry(&next)) else {
             return;
         };
         exchange.waits_for_its_client = false;
         if let Some(permit) = &mut exchange.permit {
-            permit.place = Some(self.place(client.to_owned()));
+            permit.place = Some(self.place(client));
         }
-        drop((waiting, shares));
-        self.announce(ticket);
+        state.ready.insert(ticket, exchange);
+        self.announce(state);
     }
 
-    /// Tells tiny_http of a request, which has a worker take it.
-    fn announce(&self, ticket: Ticket) {
-        let line = format!("GET /{} HTTP/1.1\r\n\r\n", ticket.0);
-        if let Err(err) = lock(&self.handover).write_all(line.as_bytes()) {
-            // It cannot happen while the process lives: both ends are ours.
-            log::error!("tiny_http takes no more requests: {err}");
+    /// Something is ready: has a worker come that takes it.
+    fn announce(self: &Arc<Queue>, mut state: MutexGuard<State>) {
+        let call = state.crew.call();
+        drop(state);
+        if let Err(err) = self.call(call) {
+            // Who is at work now takes the request after its own.
+            log::warn!("{err}");
         }
     }
 
-    /// Waits for the next request. It may have been withdrawn meanwhile: [`Queue::withdraw`] tells.
-    pub fn next(&self) -> Ticket {
-        loop {
-            match self.tiny_http.recv() {
-                Ok(request) => {
-                    let number = request.url().trim_start_matches('/').parse();
-                    // tiny_http's own answer, which nobody reads: none.
-                    drop(request.into_writer());
-                    if let Ok(number) = number {
-                        return Ticket(number);
-                    }
-                }
-                Err(err) => log::warn!("tiny_http: {err}"),
+    /// # Errors
+    /// No thread can be had for a new worker.
+    fn call(self: &Arc<Queue>, call: Call) -> io::Result<()> {
+        match call {
+            Call::Nobody => Ok(()),
+            Call::Waiting => {
+                self.tiny_http.unblock();
+                Ok(())
+            }
+            Call::New => {
+                let queue = self.clone();
+                let started = self.workers.start(move || queue.work());
+                started.inspect_err(|_| lock(&self.state).crew.did_not_start())
             }
         }
     }
 
-    /// Takes a request that nobody has begun with, be it to serve it or to give it up; `None` once somebody has.
-    pub fn withdraw(&self, ticket: Ticket) -> Option<Exchange> {
-        let exchange = lock(&self.waiting).remove(&ticket)?;
-        if exchange.waits_for_its_client
-            && let Some(client) = exchange.admission.client()
-        {
-            lock(&self.shares).withdrawn(&client.name, ticket);
+    /// What a worker does all its life.
+    fn work(self: Arc<Queue>) {
+        memory::note_stack(STACK);
+        lock(&self.state).crew.comes();
+        while let Some(exchange) = self.next() {
+            (self.serve)(exchange);
         }
-        Some(exchange)
+        self.workers.end();
+        memory::give_stack_back();
+        if lock(&self.state).crew.is_settled() {
+            // Not before the others that end now have.
+            thread::sleep(ENDING);
+            memory::give_back();
+        }
+    }
+
+    /// The oldest request that is ready, as soon as there is one. `None`: the worker that asks is to end.
+    fn next(self: &Arc<Queue>) -> Option<Exchange> {
+        let since = Instant::now();
+        let mut state = lock(&self.state);
+        loop {
+            if let Some((_, exchange)) = state.ready.pop_first() {
+                state.crew.takes();
+                if !state.ready.is_empty() {
+                    self.announce(state);
+                }
+                return Some(*exchange);
+            }
+            if !state.crew.waits(since, Instant::now()) {
+                return None;
+            }
+            drop(state);
+            // Woken or not: it looks again.
+            let _ = self.tiny_http.recv_timeout(PERIOD);
+            state = lock(&self.state);
+            state.crew.comes();
+        }
+    }
+
+    /// Takes a request back that nobody has begun with; `None` once somebody has.
+    pub fn withdraw(&self, ticket: Ticket) -> Option<Exchange> {
+        let mut state = lock(&self.state);
+        if let Some(exchange) = state.ready.remove(&ticket) {
+            return Some(*exchange);
+        }
+        let exchange = state.held.remove(&ticket)?;
+        if let Some(client) = exchange.admission.client() {
+            state.shares.withdrawn(&client.name, ticket);
+        }
+        Some(*exchange)
     }
 
     /// See [`crate::downstream::Host::crowd`].
     pub fn crowd(&self, now: Instant) -> Crowd {
-        let waiting = lock(&self.waiting);
+        let state = lock(&self.state);
         // Who waits for another one of its own lacks no worker.
-        let all = waiting
+        let lack = state
+            .ready
             .values()
-            .filter(|exchange| !exchange.waits_for_its_client);
-        let lack = all
-            .clone()
             .filter(|exchange| now.saturating_duration_since(exchange.arrived) >= WAKING)
             .count();
         Crowd {
-            waiting: all.count(),
+            waiting: state.ready.len(),
             lack: lack + self.turned_away.swap(0, Ordering::Relaxed),
         }
     }
 
     /// Requests that wait, and requests that are served.
     pub fn load(&self) -> (usize, usize) {
-        let queued = lock(&self.waiting).len();
+        let state = lock(&self.state);
+        let queued = state.ready.len() + state.held.len();
+        drop(state);
         let admitted = self.admitted.load(Ordering::Acquire);
         (queued, admitted.saturating_sub(queued))
     }
@@ -187,6 +250,8 @@ impl Queue {
 
 /// A worker that is free has taken a request after that.
 const WAKING: Duration = Duration::from_millis(100);
+/// Workers that end at the same time are gone after this.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// See [`Queue::place`].
 struct Place {
@@ -196,36 +261,29 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.queue.left(&self.client);
+        self.queue.left(std::mem::take(&mut self.client));
     }
 }
 
-/// How long tiny_http may take for its first request. It is a matter of milliseconds.
+/// How long tiny_http may take to close its door. It is a matter of milliseconds.
 const LONGEST_START: Duration = Duration::from_secs(5);
 
-/// tiny_http with one connection to it, and no way for another one.
+/// tiny_http with its door closed: only [`tiny_http::Server::unblock`] ends a wait for it.
 ///
 /// The socket has no place in the file system: it needs no writable folder, and nothing is left behind. Its name lives
 /// for the moment between the two calls.
-fn open_tiny_http() -> io::Result<(&'static tiny_http::Server, UnixStream)> {
+fn open_tiny_http() -> io::Result<tiny_http::Server> {
     let address = SocketAddr::from_abstract_name(request_id())?;
     let listener = UnixListener::bind_addr(&address)?;
     let door = listener.try_clone()?;
-    // Where no thread or descriptor is left it panics, here or on a thread of its own, from which then nothing ever comes.
+    // Where no thread or descriptor is left it panics.
     let server = catch_unwind(|| tiny_http::Server::from_listener(listener, None));
     let server = server.map_err(|_| exhausted())?.map_err(io::Error::other)?;
-    // Never dropped: the workers use it as long as the process lives, and its `Drop` knows no nameless sockets.
-    let server: &'static tiny_http::Server = Box::leak(Box::new(server));
-    let mut handover = UnixStream::connect_addr(&address)?;
-    handover.shutdown(Shutdown::Read)?;
-    handover.write_all(b"GET /0 HTTP/1.1\r\n\r\n")?;
-    let first = server.recv_timeout(LONGEST_START)?;
-    drop(first.ok_or_else(exhausted)?.into_writer());
     nix::sys::socket::shutdown(door.as_raw_fd(), nix::sys::socket::Shutdown::Both)?;
     // The accept thread ends, and says so.
     match server.recv_timeout(LONGEST_START) {
-        Err(_) => Ok((server, handover)),
-        Ok(_) => Err(io::Error::other("tiny_http's listener did not close")),
+        Err(_) => Ok(server),
+        Ok(_) => Err(exhausted()),
     }
 }
 

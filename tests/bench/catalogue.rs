@@ -11,7 +11,7 @@ use crate::targets::Setup;
 /// Idle connections of `idle`.
 const IDLE: usize = 10_000;
 
-/// Open files of a balancer with 4,000 streams: two a stream, and two for its hand-over inside.
+/// Open files of a balancer with 4,000 streams: two a stream, and as many to spare.
 const CROWD_FILES: u64 = 17_000;
 
 /// Whether the endpoints are behind TLS: the same is measured, and other things are asked.

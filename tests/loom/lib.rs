@@ -5,18 +5,17 @@
 //! overflow. `LOOM_LOCATION=1` tells where each thread stood.
 //!
 //! Three structures are here, those where an unlucky order would cost a request or a connection: who of the workers
-//! waits, is idle or ends; what the listener and a worker tell each other; and the abort of an attempt.
+//! waits, is told or ends; what the listener and a worker tell each other; and the abort of an attempt.
 //!
 //! Why not ThreadSanitizer: it sees the orders that happen, these are all of them. And it needs a std that was built
 //! with it; with the usual one it reports races where there is none (what a `Condvar`'s lock protects, the last
 //! owner's drop of an `Arc`).
 
 #![cfg(test)]
-// What stands in for std and threadpool has their functions.
+// What stands in for std has its functions.
 #![allow(clippy::new_without_default)]
 
 extern crate self as std;
-extern crate self as threadpool;
 extern crate std as real;
 
 #[path = "../../src/upstream/call.rs"]
@@ -25,21 +24,16 @@ mod call;
 #[path = "../../src/downstream/connection.rs"]
 #[allow(dead_code)]
 mod connection;
-#[path = "../../src/server/workers.rs"]
-mod workers;
+#[path = "../../src/server/crew.rs"]
+#[allow(dead_code)]
+mod crew;
 
 mod abort_models;
 mod connection_models;
-mod workers_models;
+mod crew_models;
 
-use real::boxed::Box;
 use real::sync::Arc;
 use real::sync::atomic::{AtomicUsize, Ordering};
-
-mod memory {
-    pub fn give_back() {}
-    pub fn give_stack_back() {}
-}
 
 /// The listener's bell, of which only the strokes are counted.
 mod bell {
@@ -125,9 +119,6 @@ pub mod sync {
     pub use real::sync::{Arc, PoisonError, Weak};
 
     use real::sync::LockResult;
-    use real::time::Duration;
-
-    use crate::time;
 
     #[derive(Debug)]
     pub struct Condvar(loom::sync::Condvar);
@@ -141,21 +132,6 @@ pub mod sync {
             self.0.wait(guard)
         }
 
-        /// Over at once after the hour. One that began before lasts until somebody ends it: a notice that was lost is
-        /// not made good by the limit.
-        pub fn wait_timeout<'a, T>(
-            &self,
-            guard: MutexGuard<'a, T>,
-            _: Duration,
-        ) -> LockResult<(MutexGuard<'a, T>, ())> {
-            let guard = if time::is_late() {
-                guard
-            } else {
-                self.0.wait(guard).unwrap()
-            };
-            Ok((guard, ()))
-        }
-
         pub fn notify_all(&self) {
             self.0.notify_all();
         }
@@ -163,49 +139,7 @@ pub mod sync {
 }
 
 pub mod thread {
-    pub use loom::thread::{spawn, yield_now};
-
-    use real::time::Duration;
-
-    use crate::sync::{Arc, Condvar, Mutex};
-    use crate::time;
-
-    /// loom's own `unpark` also wakes a thread that waits for a lock; this one does not.
-    #[derive(Clone)]
-    pub struct Thread(Arc<(Mutex<bool>, Condvar)>);
-
-    loom::thread_local! {
-        static CURRENT: Thread = Thread(Arc::new((Mutex::new(false), Condvar::new())));
-    }
-
-    pub fn current() -> Thread {
-        CURRENT.with(Thread::clone)
-    }
-
-    impl Thread {
-        pub fn unpark(&self) {
-            let (token, given) = &*self.0;
-            *token.lock().unwrap() = true;
-            given.notify_all();
-        }
-    }
-
-    /// Nobody waits for what is done after it.
-    pub fn sleep(_: Duration) {}
-
-    /// Lasts until somebody ends it, or the hour comes.
-    pub fn park_timeout(_: Duration) {
-        let thread = current();
-        if !time::wake_when_late(&thread) {
-            return yield_now();
-        }
-        let (token, given) = &*thread.0;
-        let mut token = token.lock().unwrap();
-        while !*token {
-            token = given.wait(token).unwrap();
-        }
-        *token = false;
-    }
+    pub use loom::thread::{JoinHandle, spawn};
 }
 
 /// A clock with two times: the beginning, and an hour later. A model has a thread that lets the hour pass, so that it
@@ -213,24 +147,15 @@ pub mod thread {
 pub mod time {
     pub use real::time::Duration;
 
-    use real::mem::take;
     use real::ops::Add;
-    use real::vec::Vec;
 
     use crate::sync::Mutex;
-    use crate::thread::Thread;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub struct Instant(Duration);
 
-    #[derive(Default)]
-    struct Clock {
-        is_late: bool,
-        sleepers: Vec<Thread>,
-    }
-
     loom::lazy_static! {
-        static ref CLOCK: Mutex<Clock> = Mutex::new(Clock::default());
+        static ref IS_LATE: Mutex<bool> = Mutex::new(false);
     }
 
     impl Instant {
@@ -252,22 +177,11 @@ pub mod time {
     }
 
     pub fn pass() {
-        let mut clock = CLOCK.lock().unwrap();
-        clock.is_late = true;
-        let sleepers = take(&mut clock.sleepers);
-        drop(clock);
-        sleepers.iter().for_each(Thread::unpark);
+        *IS_LATE.lock().unwrap() = true;
     }
 
     pub fn is_late() -> bool {
-        CLOCK.lock().unwrap().is_late
-    }
-
-    /// False where it is late already.
-    pub fn wake_when_late(thread: &Thread) -> bool {
-        let mut clock = CLOCK.lock().unwrap();
-        clock.sleepers.push(thread.clone());
-        !clock.is_late
+        *IS_LATE.lock().unwrap()
     }
 }
 
@@ -326,42 +240,3 @@ pub mod net {
         }
     }
 }
-
-/// A pool whose every job begins at once; a job that takes time starts a thread itself.
-pub struct ThreadPool;
-pub struct Builder;
-
-impl Builder {
-    pub fn new() -> Builder {
-        Builder
-    }
-
-    pub fn thread_name(self, _: real::string::String) -> Builder {
-        self
-    }
-
-    pub fn thread_stack_size(self, _: usize) -> Builder {
-        self
-    }
-
-    pub fn num_threads(self, _: usize) -> Builder {
-        self
-    }
-
-    pub fn build(self) -> ThreadPool {
-        ThreadPool
-    }
-}
-
-impl ThreadPool {
-    pub fn set_num_threads(&mut self, threads: usize) {
-        assert!(threads > 0, "threadpool panics");
-    }
-
-    pub fn execute(&self, job: impl FnOnce() + Send + 'static) {
-        job();
-    }
-}
-
-/// What a thread of a model does.
-type Work = Box<dyn FnOnce() + Send>;
