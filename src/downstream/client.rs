@@ -191,6 +191,19 @@ impl Client {
         }
     }
 
+    /// Before its moment: what it has sent or taken by now.
+    pub fn look(&mut self, _: &Context) -> Fate {
+        if self.is_served() {
+            return Fate::Waits;
+        }
+        self.is_readable |= socket::has_something(self.connection.stream());
+        if self.is_readable || self.wants_room() {
+            Fate::Again
+        } else {
+            Fate::Waits
+        }
+    }
+
     /// Its moment has come.
     pub fn expire(&mut self, cx: &Context) -> Fate {
         if self.wants_room() {

@@ -310,10 +310,15 @@ impl Reactor {
                 continue;
             }
             let deadline = client.deadline();
-            if deadline <= now {
-                self.step(id, now, Client::expire);
-            } else {
+            if deadline > now {
                 self.deadlines.set(id, &mut client.kept, deadline);
+                continue;
+            }
+            // What has come by now counts: the process may have stood still meanwhile.
+            self.step(id, now, Client::look);
+            let is_due = |client: &Client| client.deadline() <= now;
+            if self.clients.get(&id).is_some_and(is_due) {
+                self.step(id, now, Client::expire);
             }
         }
         if self.full_until.is_some_and(|until| until <= now) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{Backlog, MsgFlags, listen, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{Backlog, MsgFlags, listen, recv, sendmsg, setsockopt, sockopt};
 
 /// Connections that the kernel holds for us until we take them (it caps this at `net.core.somaxconn`, usually 4096).
 const BACKLOG: i32 = 4096;
@@ -54,6 +54,12 @@ pub fn receive(mut stream: &TcpStream, first: &mut [u8], second: &mut [u8]) -> i
             done => return done,
         }
     }
+}
+
+/// Whether there is something to read: bytes, an end, or an error.
+pub fn has_something(stream: &TcpStream) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(stream.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
 }
 
 /// Writes what goes at once. Answers how much that was.

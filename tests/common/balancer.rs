@@ -383,6 +383,19 @@ impl Balancer {
         kill(self.pid(), signal).expect("it still runs");
     }
 
+    /// From now on it stands still, each of its threads, until it gets a SIGCONT.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        eventually("all threads stand still", || {
+            let mut tasks = fs::read_dir(self.proc("task")).expect("its threads");
+            let stands = |task: std::io::Result<fs::DirEntry>| {
+                let status = task.expect("a thread").path().join("status");
+                fs::read_to_string(status).is_ok_and(|text| text.contains("State:\tT"))
+            };
+            tasks.all(stands).then_some(())
+        });
+    }
+
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
     }

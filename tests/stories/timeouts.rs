@@ -168,6 +168,33 @@ fn a_body_that_stalls_is_408_and_closed() {
 }
 
 #[test]
+fn what_came_while_the_process_stood_still_counts() {
+    let up = Upstream::script([ok("first"), by_hand(), ok("rest"), ok("rest")]);
+    let balancer = balance(&[&up])
+        .set("responseSeconds", 1)
+        .set("clientSeconds", 1)
+        .start();
+    let (mut kept, mut sending, mut waiting) =
+        (balancer.client(), balancer.client(), balancer.client());
+    kept.send(Request::message().bytes());
+    assert_eq!(kept.answer().text(), "first");
+    sending.send("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{");
+    waiting.send(Request::message().bytes());
+    let call = up.call();
+    balancer.freeze();
+    kept.send(Request::message().bytes());
+    sending.send("}");
+    call.answer(ok("answered"));
+    // For longer than anybody has patience.
+    std::thread::sleep(Duration::from_millis(1500));
+    balancer.signal(Signal::SIGCONT);
+    assert_eq!(waiting.answer().text(), "answered");
+    assert_eq!(sending.answer().text(), "rest");
+    assert_eq!(kept.answer().text(), "rest");
+    assert_eq!(balancer.endpoint(0)["failures"], 0);
+}
+
+#[test]
 fn a_whole_request_must_arrive_within_request_seconds() {
     let up = Upstream::always(ok("{}"));
     let balancer = balance(&[&up]).set("requestSeconds", 0.4).start();
