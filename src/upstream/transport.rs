@@ -138,7 +138,7 @@ impl Link {
 
     /// Looks at an error before it goes on: a connection that is dead without having said so takes the others with it.
     fn seen(&self, err: io::Error) -> io::Error {
-        if err.raw_os_error() == Some(Errno::ETIMEDOUT as i32) {
+        if is_dead(&err) {
             self.deaths.0.fetch_add(1, Ordering::Relaxed);
             return io::Error::other(
                 "the connection is dead: nothing that was sent was acknowledged",
@@ -253,6 +253,22 @@ fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
+/// Whether an error is the kernel's own: it has waited in vain for the other side's acknowledgement. It gives as the reason what it last
+/// heard of the way, from a router or from this machine's own table of routes, and only where it heard nothing that time is over.
+fn is_dead(err: &io::Error) -> bool {
+    let reason = err.raw_os_error().map(Errno::from_raw);
+    matches!(
+        reason,
+        Some(
+            Errno::ETIMEDOUT
+                | Errno::EHOSTUNREACH
+                | Errno::ENETUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::ECONNREFUSED
+        )
+    )
+}
+
 /// ureq takes a reset for the end of a body that has no length. It is not one: what came may be half of it.
 fn not_an_end(err: io::Error) -> io::Error {
     match err.kind() {
@@ -294,5 +310,30 @@ impl Buffers for Link {
 
     fn can_use_input(&self) -> bool {
         self.input.progress && !self.input.unread().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_a_dead_connection() {
+        let check = |errno: Errno, dead| {
+            let err = io::Error::from(errno);
+            assert_eq!(is_dead(&err), dead, "{errno}");
+        };
+        check(Errno::ETIMEDOUT, true);
+        check(Errno::EHOSTUNREACH, true); // A router's word, or a neighbour's silence.
+        check(Errno::ENETUNREACH, true); // No route is left.
+        check(Errno::EHOSTDOWN, true);
+        check(Errno::ECONNREFUSED, true); // A firewall's: the port is unreachable.
+        // The other side's own words.
+        check(Errno::ECONNRESET, false);
+        check(Errno::EPIPE, false);
+        // This machine's.
+        check(Errno::ENOBUFS, false);
+        // Our own patience is no word of the kernel's.
+        assert!(!is_dead(&io::ErrorKind::TimedOut.into()));
     }
 }
