@@ -14,20 +14,26 @@ def loopback_up():
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 1))
 
 
+def name_answer(query, address):
+    """The name that is asked for, and the answer of a name server: it has that IPv4 address, and no other record."""
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1:at + 1 + query[at]].decode())
+        at += query[at] + 1
+    is_a = query[at + 1:at + 3] == b"\0\1"
+    answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(address) if is_a else b""
+    return ".".join(labels), query[:2] + struct.pack(">5H", 0x8180, 1, int(is_a), 0, 0) + query[12:at + 5] + answer
+
+
 def name_server(asked):
-    """Every name has the address 127.0.0.1, and no other record."""
+    """Every name is this machine's."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 53))
     while True:
         query, client = server.recvfrom(512)
-        labels, at = [], 12
-        while query[at]:
-            labels.append(query[at + 1:at + 1 + query[at]].decode())
-            at += query[at] + 1
-        asked.append(".".join(labels))
-        is_a = query[at + 1:at + 3] == b"\0\1"
-        answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x7f\0\0\1" if is_a else b""
-        server.sendto(query[:2] + struct.pack(">5H", 0x8180, 1, int(is_a), 0, 0) + query[12:at + 5] + answer, client)
+        name, answer = name_answer(query, "127.0.0.1")
+        asked.append(name)
+        server.sendto(answer, client)
 
 
 def serve_once(binary, files, endpoint):

@@ -54,16 +54,22 @@ class Endpoint:
     """Answers as the request's `x-do` header asks: `stream N PAUSE`, `large BYTES`, `wait SECONDS`; else with a short message. `script`,
     if set, sees each request first; what it returns is a fault's name, or bytes to answer with, or None."""
 
-    def __init__(self, name, script=None):
-        self.name, self.script = name, script
+    def __init__(self, name, script=None, host="127.0.0.1"):
+        self.name, self.script, self.host = name, script, host
         self.port, self.server, self.writers = 0, None, set()
         self.requests, self.times, self.paths, self.tokens = 0, [], {}, {}
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def start(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", self.port, limit=1 << 17, backlog=4096)
-        self.port = self.server.sockets[0].getsockname()[1]
+        return await self.open(self.door())
+
+    def door(self):
+        return socket.create_server((self.host, self.port), backlog=4096)
+
+    async def open(self, door):
+        self.server = await asyncio.start_server(self.serve, sock=door, limit=1 << 17, backlog=4096)
+        self.port = door.getsockname()[1]
         return self
 
     def stop(self):
@@ -75,7 +81,7 @@ class Endpoint:
             reset(writer)
 
     def entry(self, **more):
-        return {"name": self.name, "baseURL": f"http://127.0.0.1:{self.port}", "authToken": f"token-{self.name}"} | more
+        return {"name": self.name, "baseURL": f"http://{self.host}:{self.port}", "authToken": f"token-{self.name}"} | more
 
     async def serve(self, reader, writer):
         self.writers.add(writer)
@@ -1274,6 +1280,21 @@ async def paused(run):
 
 
 @check
+async def networks(run):
+    """Networks that change: links down, NATs that forget, names that hang, addresses that are dead (networks.py)."""
+    cases = await asyncio.create_subprocess_exec(
+        sys.executable, os.path.join(os.path.dirname(__file__), "networks.py"), run.binary, stdout=subprocess.PIPE)
+    try:
+        async for line in cases.stdout:
+            result, _, figures = line.decode().strip().partition(" ")
+            run.figure(figures) if result == "ok" else run.faults.append(figures)
+    finally:
+        if cases.returncode is None:
+            cases.terminate()
+        run.expect(await cases.wait() == (1 if run.faults else 0), "an end of its own", f"status {cases.returncode}")
+
+
+@check
 async def log_trouble(run):
     """A closed pipe, a pipe that nobody reads and a full disk under stderr."""
     one, number = await run.endpoint("one"), run.pick(4000, 1500)
@@ -1395,12 +1416,12 @@ async def soak(run):
                    f"early {first}; late {last}; at its end {after}; at rest {rest}")
 
 
-async def run_check(run, name, limit):
+async def run_check(run, name, function, limit):
     run.endpoints, run.faults, run.figures, run.busy = [], [], [], busy_share() > 0.3
     start = time.monotonic()
     try:
         async with asyncio.timeout(limit):
-            await CHECKS[name](run)
+            await function(run)
     except TimeoutError:
         run.faults.append(f"expected an end within {limit:.0f} s, found none")
     except Exception as err:
@@ -1424,7 +1445,7 @@ async def run_all(run, names):
     end, passed = time.monotonic() + MOST_SECONDS + max(run.soak - 180, 0), 0
     for name in names:
         limit = CHECK_SECONDS + (run.soak if name == "soak" else 0)
-        passed += await run_check(run, name, max(min(limit, end - time.monotonic()), 1))
+        passed += await run_check(run, name, CHECKS[name], max(min(limit, end - time.monotonic()), 1))
     print(f"torture: {passed} passed, {len(names) - passed} failed", flush=True)
     return passed == len(names)
 
