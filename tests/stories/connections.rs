@@ -38,6 +38,34 @@ fn a_client_that_asks_for_a_close_gets_one() {
     }
 }
 
+/// RFC 9112 §9.6: a close while bytes of the client are unread would be a reset, and take with it what the client has not read yet.
+#[test]
+fn an_answer_that_ends_with_a_close_is_whole_though_the_client_sent_more() {
+    // More than the kernel holds for a connection.
+    let body: Vec<u8> = (0..=250).cycle().take(6_000_000).collect();
+    let pieces: Vec<&[u8]> = body.chunks(1_000_000).collect();
+    let old = Request::message().version("1.0");
+    let closing = Request::message().header("connection", "close");
+    for reply in [ok(&body), status(200).chunks(&pieces)] {
+        let up = Upstream::always(reply);
+        let balancer = balance(&[&up]).start();
+        for request in [&old, &closing] {
+            let mut client = balancer.client();
+            let more = Request::message().body("x".repeat(60_000)).bytes();
+            client.send([request.bytes(), more.clone()].concat());
+            client.head();
+            let first = client.piece().expect("a piece").expect("a body");
+            // And more while the answer is on its way.
+            client.send(more);
+            let (rest, is_whole) = client.rest();
+            let got = [first, rest].concat();
+            assert!(is_whole && got == body, "{} of 6,000,000", got.len());
+            assert_eq!(client.ending(), Ending::Closed);
+        }
+        assert_eq!(up.count(), 2, "what came behind is no request");
+    }
+}
+
 #[test]
 fn a_client_that_expects_100_gets_it_before_its_body() {
     let up = Upstream::always(ok("done"));
