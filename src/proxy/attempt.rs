@@ -125,6 +125,11 @@ impl Attempt {
         counters.tell_failure(now, SystemTime::now(), &told);
     }
 
+    /// Nothing of the request went out, through no fault of the endpoint's: it is judged by nothing.
+    pub fn unsent(&mut self) {
+        self.end(Ended::Unsent, false);
+    }
+
     /// The answer has ended as it should.
     pub fn succeeded(&mut self, status: u16) {
         if !self.end(Ended::Status(status), false) && status < 400 {

@@ -136,7 +136,7 @@ fn send(
 fn unanswered(
     err: upstream::Error,
     subject: &Subject,
-    attempt: Attempt,
+    mut attempt: Attempt,
     exchange: &Exchange,
 ) -> Step {
     match err {
@@ -146,6 +146,7 @@ fn unanswered(
             failed(Outcome::TimedOut, reason, subject, attempt, exchange)
         }
         upstream::Error::Unsendable(why) => {
+            attempt.unsent();
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             Step::deliver(Delivery::error(status, why))
         }
@@ -154,6 +155,7 @@ fn unanswered(
         }
         upstream::Error::Broken(why) => failed(Outcome::Broken, &why, subject, attempt, exchange),
         upstream::Error::Exhausted(err) => {
+            attempt.unsent();
             log::error!("no connection to an endpoint can be made on this machine: {err}");
             let message = "this machine has no descriptor or thread left; try again";
             Step::deliver(Delivery::error(StatusCode::SERVICE_UNAVAILABLE, message))

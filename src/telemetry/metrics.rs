@@ -50,11 +50,13 @@ pub enum Ended {
     Broken,
     /// The client did not wait.
     ClientGone,
+    /// Nothing went out: the request does not fit the way to the endpoint, or this machine had no descriptor or thread for it.
+    Unsent,
 }
 
 impl Ended {
     /// The `outcome` label. 429 and 529 are set apart from their classes: they say "not so much", not "wrong".
-    const LABELS: [&str; 10] = [
+    const LABELS: [&str; 11] = [
         "2xx",
         "3xx",
         "4xx",
@@ -65,6 +67,7 @@ impl Ended {
         "unreachable",
         "broken",
         "client_gone",
+        "unsent",
     ];
 
     fn index(self) -> usize {
@@ -79,6 +82,7 @@ impl Ended {
             Ended::Unreachable => 7,
             Ended::Broken => 8,
             Ended::ClientGone => 9,
+            Ended::Unsent => 10,
         }
     }
 }

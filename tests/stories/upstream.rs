@@ -44,6 +44,11 @@ fn a_head_that_cannot_be_sent_is_431_and_no_endpoints_fault() {
         .send(&request)
         .own_error(431, "invalid_request_error");
     assert_eq!(one.count() + two.count(), 0);
+    let metrics = balancer.get("/metrics").text().to_owned();
+    for (outcome, count) in [("unsent", 1), ("client_gone", 0)] {
+        let line = format!("attempts_total{{endpoint=\"one\",outcome=\"{outcome}\"}} {count}");
+        assert!(metrics.contains(&line), "{line}");
+    }
     for index in [0, 1] {
         assert_eq!(balancer.state(index), "up");
         assert_eq!(balancer.endpoint(index)["failures"], 0);

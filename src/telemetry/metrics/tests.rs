@@ -58,6 +58,7 @@ fn outcomes() {
     check(Ended::Unreachable, "unreachable");
     check(Ended::Broken, "broken");
     check(Ended::ClientGone, "client_gone");
+    check(Ended::Unsent, "unsent");
 }
 
 #[test]
