@@ -5,10 +5,9 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::cooldown::{Phase, Proof};
-use super::member::LastError;
 use super::{Balancer, MemberId, State, Wake};
 
 /// A check to be made. While it is there nobody is sent to its endpoint; dropped without a verdict, it is due again.
@@ -84,10 +83,12 @@ impl<T> Check<T> {
         });
     }
 
-    /// The endpoint goes back on cooldown, for longer: so long. `None` where the check has been overtaken. `at` is for those who read it.
-    pub fn failed(self, now: Instant, at: SystemTime, cause: &'static str) -> Option<Duration> {
+    /// The endpoint goes back on cooldown, for longer: so long. `None` where the check has been overtaken.
+    ///
+    /// The cause stays what put it there: that a check failed as well tells an operator less.
+    pub fn failed(self, now: Instant) -> Option<Duration> {
         self.end(|state, place| {
-            state.members[place].last_error = Some(LastError { at, cause });
+            let cause = state.members[place].cooldown.as_ref()?.cause;
             state.cool_down_longer(place, now, cause)
         })?
     }

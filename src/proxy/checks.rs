@@ -47,17 +47,17 @@ pub fn start(balancer: Arc<Balancer<Target>>) -> io::Result<()> {
 
 /// Any HTTP answer but a refusal of the token and a server error lets the endpoint back.
 fn make(check: Check<Target>) {
-    let (cause, why) = match check.upstream.check(LIMIT) {
-        Ok(status @ (401 | 403 | 500..)) => ("check failed", format!("status {status}")),
+    let why = match check.upstream.check(LIMIT) {
+        Ok(status @ (401 | 403 | 500..)) => format!("status {status}"),
         Ok(status) => {
             log::info!(endpoint = check.upstream.name(), status = status; "a check passed: the next request tries the endpoint");
             let text = format!("status {status}: the next request tries it");
             check.counters.tell_check(SystemTime::now(), true, &text);
             return check.passed();
         }
-        Err(err) => ("check failed", err.to_string()),
+        Err(err) => err.to_string(),
     };
-    log::warn!(endpoint = check.upstream.name(), cause = cause, answer = why.as_str(); "a check failed: the endpoint stays on cooldown");
+    log::warn!(endpoint = check.upstream.name(), cause = "check failed", answer = why.as_str(); "a check failed: the endpoint stays on cooldown");
     check.counters.tell_check(SystemTime::now(), false, &why);
-    check.failed(Instant::now(), SystemTime::now(), cause);
+    check.failed(Instant::now());
 }

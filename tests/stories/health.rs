@@ -111,6 +111,27 @@ fn health_is_failing_while_every_endpoint_is_on_cooldown() {
 }
 
 #[test]
+fn a_failed_check_does_not_hide_what_the_endpoint_is_on_cooldown_for() {
+    let up = Upstream::always(status(401));
+    up.checked_with(status(503));
+    let balancer = balance(&[&up]).set("maxCooldownSeconds", 0.1).start();
+    balancer.ask();
+    // What came of the first is in force when the second begins.
+    eventually("two checks", || (up.checks() >= 2).then_some(()));
+    let endpoint = balancer.endpoint(0);
+    assert_eq!(
+        (&endpoint["state"], &endpoint["lastError"]["cause"]),
+        (&json!("resting"), &json!("token refused"))
+    );
+    let page = Request::new("GET", "/").header("accept", "application/json");
+    assert_eq!(
+        balancer.send(&page).json()["endpoints"][0]["cause"],
+        "token refused"
+    );
+    balancer.logged(&["WARN", "check failed", "status 503"]);
+}
+
+#[test]
 fn health_is_degraded_while_one_endpoint_is_on_cooldown() {
     let (a, b) = (Upstream::script([status(401)]), Upstream::always(ok("{}")));
     let balancer = balance(&[&a, &b]).start();

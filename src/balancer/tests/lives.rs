@@ -134,7 +134,7 @@ proptest! {
                         if passes {
                             check.passed();
                         } else {
-                            check.failed(at(now), SystemTime::UNIX_EPOCH, "check failed");
+                            check.failed(at(now));
                         }
                     }
                 }
