@@ -62,6 +62,17 @@ await() {
   done
 }
 
+# install_browser PACKAGE...: Chromium, with apt where it is missing, and packages of npm in $tmp.
+install_browser() {
+  local as_root=()
+  if ! command -v chromium >/dev/null; then
+    ((EUID == 0)) || as_root=(sudo -n)
+    "${as_root[@]}" apt-get update -qq || true
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends chromium >/dev/null
+  fi
+  npm install --prefix "$tmp" --silent --no-audit --no-fund "$@"
+}
+
 # say LINE: prints it, and keeps it in $tmp/result, where `ok` and `FAIL` are counted at the end.
 say() { echo "$*" | tee -a "$tmp/result"; }
 
