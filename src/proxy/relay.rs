@@ -18,7 +18,7 @@ use crate::telemetry::access_log::End;
 
 /// A piece starts at this size and doubles while the endpoint fills it: an event takes little, a large answer few
 /// system calls.
-pub const MIN_PIECE: usize = 4 << 10;
+pub const MIN_PIECE: usize = 2 << 10;
 const MAX_PIECE: usize = 64 << 10;
 
 /// How an answer is about to end, and what is left to send of it.

@@ -3,7 +3,7 @@
 use super::sieve::Sieve;
 
 /// Input starts here and doubles while reads fill it: an event takes one read, a large answer few.
-pub const MIN_INPUT: usize = 4 << 10;
+pub const MIN_INPUT: usize = 2 << 10;
 pub const MAX_INPUT: usize = 64 << 10;
 
 /// Bytes that have come: first those that ureq may see, then those that wait for what follows them.
