@@ -100,6 +100,8 @@ pub struct Metrics {
     bytes_out: AtomicU64,
     refused: Causes,
     reloads: [AtomicU64; 2],
+    /// The file, as it is, is not in force.
+    file_is_bad: AtomicBool,
     clients: Clients,
     series: Mutex<Series<Answers>>,
     /// Whether there are few enough endpoints and clients for a day of each one's history.
@@ -123,6 +125,7 @@ impl Metrics {
             bytes_out: AtomicU64::new(0),
             refused: Causes::default(),
             reloads: Default::default(),
+            file_is_bad: AtomicBool::new(false),
             clients: Clients::default(),
             series: Mutex::new(Series::new(now)),
             keeps_day: Arc::new(AtomicBool::new(true)),
@@ -205,6 +208,7 @@ impl Metrics {
     /// Counts a changed configuration file that was put in force, or was not: for this reason.
     pub fn reloaded(&self, time: SystemTime, complaint: Option<&str>) {
         add(&self.reloads[usize::from(complaint.is_some())], 1);
+        self.file_is_bad.store(complaint.is_some(), Relaxed);
         match complaint {
             Some(complaint) => self.events.add(time, Kind::Complaint, None, "", complaint),
             None => self.events.add(time, Kind::Reload, None, "", ""),
@@ -213,6 +217,7 @@ impl Metrics {
 
     /// Tells the page that a file which was not put in force says again what is.
     pub fn mended(&self, time: SystemTime) {
+        self.file_is_bad.store(false, Relaxed);
         let text = "the configuration file is good again, and as it was";
         self.events.add(time, Kind::Reload, None, "", text);
     }

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use super::counters::{BOUNDS, Histogram};
 use super::exposition::{Exposition, Family, Label};
 use super::{Ended, EndpointMetrics, Load, Metrics, TOKENS};
-use crate::balancer::Snapshot;
+use crate::balancer::{EndpointState, Snapshot};
 
 impl Metrics {
     /// Everything, in Prometheus's text format, version 0.0.4. Endpoints that are not in `snapshot` are left out.
@@ -49,8 +49,14 @@ impl Metrics {
         let name = "claude_loadbalancer_refused_requests_total";
         let help = "Requests that the balancer refused, by cause";
         let mut family = out.family(name, "counter", help);
-        for (cause, count) in self.refused.counts() {
-            family.count(&[("cause", &word(cause))], count);
+        let counts = self.refused.counts();
+        for (cause, count) in &counts {
+            family.count(&[("cause", &word(cause))], *count);
+        }
+        for cause in NOBODY_FREE {
+            if !counts.iter().any(|(known, _)| *known == cause) {
+                family.count(&[("cause", &word(cause))], 0);
+            }
         }
     }
 
@@ -117,6 +123,10 @@ impl Metrics {
         for (result, count) in ["success", "failure"].into_iter().zip(self.reloads()) {
             family.count(&[("result", result)], count);
         }
+        let name = "claude_loadbalancer_config_last_reload_successful";
+        let help = "Whether the configuration file, as it is now, is in force (1), or is wrong and was refused (0)";
+        out.family(name, "gauge", help)
+            .count(&[], (!self.file_is_bad.load(Relaxed)).into());
         out.family(
             "claude_loadbalancer_build_info",
             "gauge",
@@ -174,6 +184,10 @@ fn endpoint_times(out: &mut Exposition, endpoints: &[Arc<EndpointMetrics>]) {
     }
 }
 
+/// Why a request is refused that is as it should be. These are there from the start: Prometheus sees no increase in a counter that
+/// begins with 1.
+const NOBODY_FREE: [&str; 3] = ["queue full", "waited too long", "bodies full"];
+
 /// The states that an endpoint may be in.
 const STATES: [&str; 4] = ["up", "resting", "full", "failing"];
 
@@ -183,29 +197,45 @@ fn states(out: &mut Exposition, snapshot: &Snapshot) {
     for endpoint in &snapshot.endpoints {
         family.number(&[("endpoint", &endpoint.name)], endpoint.in_flight.into());
     }
+    let enabled: Vec<&EndpointState> = snapshot.endpoints.iter().filter(|e| e.enabled).collect();
     let name = "claude_loadbalancer_endpoint_up";
-    let help = "Whether an endpoint is in use (1) or on cooldown (0)";
+    let help = "Whether an enabled endpoint is in use (1) or on cooldown (0)";
     let mut family = out.family(name, "gauge", help);
-    for endpoint in &snapshot.endpoints {
+    for endpoint in &enabled {
         let is_up = u8::from(endpoint.state != "resting");
         family.number(&[("endpoint", &endpoint.name)], is_up.into());
     }
     let name = "claude_loadbalancer_endpoint_state";
-    let help = "The state that an endpoint is in: 1 for that one, 0 for the others";
+    let help = "The state that an enabled endpoint is in: 1 for that one, 0 for the others";
     let mut family = out.family(name, "gauge", help);
-    for endpoint in &snapshot.endpoints {
+    for endpoint in &enabled {
         for state in STATES {
             let labels = [("endpoint", &*endpoint.name), ("state", state)];
             family.number(&labels, u8::from(endpoint.state == state).into());
         }
     }
     let name = "claude_loadbalancer_endpoint_resting_seconds";
-    let help = "Time until an endpoint's cooldown is over, with the cause while it is on one";
+    let help =
+        "Time until an enabled endpoint's cooldown is over, with the cause while it is on one";
     let mut family = out.family(name, "gauge", help);
-    for endpoint in &snapshot.endpoints {
+    for endpoint in &enabled {
         let cause = endpoint.cause.map(word).unwrap_or_default();
         let labels = [("endpoint", &*endpoint.name), ("cause", &*cause)];
         family.number(named(&labels), endpoint.cooldown.as_secs_f64());
+    }
+    let name = "claude_loadbalancer_endpoint_resting_models";
+    let help =
+        "Models that are on cooldown at an enabled endpoint, while the endpoint itself need not be";
+    let mut family = out.family(name, "gauge", help);
+    for endpoint in &enabled {
+        let models = endpoint.models.len() as f64;
+        family.number(&[("endpoint", &endpoint.name)], models);
+    }
+    let name = "claude_loadbalancer_endpoint_tier";
+    let help = "The tier of an enabled endpoint: a higher one is used while no endpoint of a lower one is available";
+    let mut family = out.family(name, "gauge", help);
+    for endpoint in &enabled {
+        family.number(&[("endpoint", &endpoint.name)], endpoint.tier.into());
     }
     let name = "claude_loadbalancer_endpoint_rate_limit_used_ratio";
     let help = "The used part of an endpoint's rate-limit windows, as its answers told last";
@@ -236,9 +266,10 @@ fn histogram(family: &mut Family, labels: &[Label], histogram: &Histogram) {
     let mut count = 0_u64;
     for (at, bucket) in histogram.buckets.iter().enumerate() {
         count = count.saturating_add(bucket.load(Relaxed));
-        let bound = BOUNDS
-            .get(at)
-            .map_or("+Inf".to_owned(), |bound| format!("{bound:?}"));
+        let bound = match BOUNDS.get(at) {
+            Some(bound) => format!("{bound:?}"),
+            None => "+Inf".to_owned(),
+        };
         let labels: Vec<Label> = labels.iter().copied().chain([("le", &*bound)]).collect();
         family.sample("_bucket", &labels, format_args!("{count}"));
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::usage::Usage;
-use crate::balancer::{EndpointState, LimitState};
+use crate::balancer::{LimitState, ModelState};
 use crate::telemetry::metrics::record;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ fn endpoint(name: &str) -> EndpointState {
     EndpointState {
         name: name.to_owned(),
         base_url: format!("http://{name}/"),
+        tier: 1,
+        enabled: true,
         state: "up",
         in_flight: 2,
         requests: 5,
@@ -82,6 +84,12 @@ fn the_text_has_what_was_counted() {
         warned: false,
         reset_in: None,
     }];
+    snapshot.endpoints[0].models = vec![ModelState {
+        model: "claude-opus-4-8".into(),
+        cooldown: Duration::from_secs(9),
+        cause: "rate limited",
+    }];
+    snapshot.endpoints[1].tier = 2;
     snapshot.endpoints[1].cooldown = Duration::from_millis(1500);
     snapshot.endpoints[1].cause = Some("token refused");
     let load = Load {
@@ -108,10 +116,12 @@ fn the_text_has_what_was_counted() {
         "claude_loadbalancer_endpoint_resting_seconds{endpoint=\"one\"} 0.0",
         "claude_loadbalancer_endpoint_resting_seconds{endpoint=\"q\\\"\\\\\",cause=\"token_refused\"} 1.5",
         "claude_loadbalancer_endpoint_rate_limit_used_ratio{endpoint=\"one\",limit=\"5h\"} 0.25",
+        "claude_loadbalancer_endpoint_resting_models{endpoint=\"one\"} 1.0",
+        "claude_loadbalancer_endpoint_tier{endpoint=\"one\"} 1.0",
+        "claude_loadbalancer_endpoint_tier{endpoint=\"q\\\"\\\\\"} 2.0",
         "claude_loadbalancer_endpoint_state{endpoint=\"one\",state=\"up\"} 1.0",
         "claude_loadbalancer_endpoint_state{endpoint=\"one\",state=\"failing\"} 0.0",
         "claude_loadbalancer_endpoint_state{endpoint=\"q\\\"\\\\\",state=\"resting\"} 1.0",
-        "claude_loadbalancer_endpoint_time_to_first_byte_seconds_bucket{endpoint=\"one\",le=\"0.0025\"} 0",
         "claude_loadbalancer_endpoint_time_to_first_byte_seconds_bucket{endpoint=\"one\",le=\"0.005\"} 1",
         "claude_loadbalancer_endpoint_time_to_first_byte_seconds_count{endpoint=\"one\"} 1",
         "claude_loadbalancer_requests_total{answer=\"forwarded\",code=\"429\",client=\"ci\"} 1",
@@ -122,6 +132,7 @@ fn the_text_has_what_was_counted() {
         "claude_loadbalancer_requests_total{answer=\"own\",code=\"503\"} 1",
         "claude_loadbalancer_refused_requests_total{cause=\"no_client_token\"} 1",
         "claude_loadbalancer_refused_requests_total{cause=\"queue_full\"} 1",
+        "claude_loadbalancer_refused_requests_total{cause=\"waited_too_long\"} 0",
         "claude_loadbalancer_time_to_first_byte_seconds_bucket{le=\"0.0025\"} 0",
         "claude_loadbalancer_time_to_first_byte_seconds_bucket{le=\"0.005\"} 1",
         "claude_loadbalancer_time_to_first_byte_seconds_count 1",
@@ -135,6 +146,7 @@ fn the_text_has_what_was_counted() {
         "claude_loadbalancer_workers 8",
         "claude_loadbalancer_config_reloads_total{result=\"success\"} 1",
         "claude_loadbalancer_config_reloads_total{result=\"failure\"} 2",
+        "claude_loadbalancer_config_last_reload_successful 0",
         "process_start_time_seconds 1700000000.25",
     ] {
         assert_line(&text, line);
@@ -149,4 +161,59 @@ fn the_text_has_what_was_counted() {
         some_unwell: false,
     };
     assert!(!metrics.text(&gone, load).contains("\"one\""));
+}
+
+/// One that is switched off is in no state, or it would look like one that is left when all others fail.
+#[test]
+fn an_endpoint_that_is_off_is_neither_up_nor_down() {
+    let metrics = Metrics::new(Instant::now(), UNIX_EPOCH);
+    let mut snapshot = Snapshot {
+        endpoints: vec![endpoint("on"), endpoint("off")],
+        next: 0,
+        none_well: false,
+        some_unwell: false,
+    };
+    snapshot.endpoints[1].enabled = false;
+    let text = metrics.text(&snapshot, Load::default());
+    assert_line(
+        &text,
+        "claude_loadbalancer_endpoint_up{endpoint=\"on\"} 1.0",
+    );
+    assert_line(
+        &text,
+        "claude_loadbalancer_attempts_total{endpoint=\"off\",outcome=\"2xx\"} 0",
+    );
+    for family in ["up", "state", "tier", "resting_seconds", "resting_models"] {
+        let series = format!("claude_loadbalancer_endpoint_{family}{{endpoint=\"off\"");
+        assert!(!text.contains(&series), "{series}");
+    }
+}
+
+/// Whether a restart would succeed.
+#[test]
+fn a_refused_file_shows_until_it_is_mended() {
+    let metrics = Metrics::new(Instant::now(), UNIX_EPOCH);
+    let is_good = |good: u8| {
+        let text = metrics.text(
+            &Snapshot {
+                endpoints: Vec::new(),
+                next: 0,
+                none_well: false,
+                some_unwell: false,
+            },
+            Load::default(),
+        );
+        assert_line(
+            &text,
+            &format!("claude_loadbalancer_config_last_reload_successful {good}"),
+        );
+    };
+    is_good(1);
+    metrics.reloaded(UNIX_EPOCH, Some("line 1"));
+    is_good(0);
+    metrics.mended(UNIX_EPOCH);
+    is_good(1);
+    metrics.reloaded(UNIX_EPOCH, Some("line 1"));
+    metrics.reloaded(UNIX_EPOCH, None);
+    is_good(1);
 }
