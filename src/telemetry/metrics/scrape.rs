@@ -82,11 +82,11 @@ impl Metrics {
         let name = "claude_loadbalancer_time_to_first_byte_seconds";
         let help = "Time from a forwarded request's arrival to the first byte of its answer, of good answers";
         let mut family = out.family(name, "histogram", help);
-        histogram(&mut family, &[], &self.first_byte);
+        histogram(&mut family, &[], &self.first_byte, 0.0);
         let name = "claude_loadbalancer_request_duration_seconds";
         let help = "Time from a forwarded request's arrival to the end of its answer";
         let mut family = out.family(name, "histogram", help);
-        histogram(&mut family, &[], &self.total);
+        histogram(&mut family, &[], &self.total, 0.0);
         let [bytes_in, bytes_out] = self.bytes();
         let name = "claude_loadbalancer_received_bytes_total";
         let help = "Bytes of bodies that clients sent to be forwarded";
@@ -171,6 +171,10 @@ fn attempts(out: &mut Exposition, endpoints: &[Arc<EndpointMetrics>]) {
     }
 }
 
+/// The first upper bound of an endpoint's times, in seconds: none writes a word sooner, and a histogram for each of a thousand
+/// endpoints is most of what Prometheus reads.
+const SOON: f64 = 0.05;
+
 fn endpoint_times(out: &mut Exposition, endpoints: &[Arc<EndpointMetrics>]) {
     let name = "claude_loadbalancer_endpoint_time_to_first_byte_seconds";
     let help = "Time from an attempt's beginning to the first byte of the endpoint's answer, of good answers";
@@ -180,6 +184,7 @@ fn endpoint_times(out: &mut Exposition, endpoints: &[Arc<EndpointMetrics>]) {
             &mut family,
             &[("endpoint", &endpoint.name)],
             &endpoint.first_byte,
+            SOON,
         );
     }
 }
@@ -261,12 +266,14 @@ fn named<'a, 'b>(labels: &'a [Label<'b>]) -> &'a [Label<'b>] {
     }
 }
 
-fn histogram(family: &mut Family, labels: &[Label], histogram: &Histogram) {
+/// A histogram whose first bucket is that of `soonest` seconds.
+fn histogram(family: &mut Family, labels: &[Label], histogram: &Histogram, soonest: f64) {
     let seconds = histogram.microseconds.load(Relaxed) as f64 / 1e6;
     let mut count = 0_u64;
     for (at, bucket) in histogram.buckets.iter().enumerate() {
         count = count.saturating_add(bucket.load(Relaxed));
         let bound = match BOUNDS.get(at) {
+            Some(bound) if *bound < soonest => continue,
             Some(bound) => format!("{bound:?}"),
             None => "+Inf".to_owned(),
         };

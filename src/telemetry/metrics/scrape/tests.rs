@@ -122,7 +122,7 @@ fn the_text_has_what_was_counted() {
         "claude_loadbalancer_endpoint_state{endpoint=\"one\",state=\"up\"} 1.0",
         "claude_loadbalancer_endpoint_state{endpoint=\"one\",state=\"failing\"} 0.0",
         "claude_loadbalancer_endpoint_state{endpoint=\"q\\\"\\\\\",state=\"resting\"} 1.0",
-        "claude_loadbalancer_endpoint_time_to_first_byte_seconds_bucket{endpoint=\"one\",le=\"0.005\"} 1",
+        "claude_loadbalancer_endpoint_time_to_first_byte_seconds_bucket{endpoint=\"one\",le=\"0.05\"} 1",
         "claude_loadbalancer_endpoint_time_to_first_byte_seconds_count{endpoint=\"one\"} 1",
         "claude_loadbalancer_requests_total{answer=\"forwarded\",code=\"429\",client=\"ci\"} 1",
         "claude_loadbalancer_client_tokens_total{kind=\"output\",client=\"ci\"} 7",
