@@ -23,7 +23,7 @@ pub struct Object<'a> {
 }
 
 /// Words that other programs use, and what they are called here. The second must be a key that was asked for.
-const ELSEWHERE: [(&str, &str, &str); 17] = [
+const ELSEWHERE: [(&str, &str, &str); 24] = [
     ("apikey", "authToken", ""),
     ("key", "authToken", ""),
     ("token", "authToken", ""),
@@ -38,10 +38,20 @@ const ELSEWHERE: [(&str, &str, &str); 17] = [
     ("bind", "listen", ", as \"HOST:PORT\""),
     ("apikeys", "clientTokens", ""),
     ("tokens", "clientTokens", ""),
+    ("authtoken", "clientTokens", ""),
+    ("authtokens", "clientTokens", ""),
+    ("timeout", "responseSeconds", ""),
+    ("timeoutseconds", "responseSeconds", ""),
+    ("retries", "failover", ""),
+    ("retry", "failover", ""),
+    ("strategy", "affinity", ""),
     ("threads", "workers", ""),
     ("priority", "tier", ""),
     ("disabled", "enabled", ""),
 ];
+
+/// What other programs have in their files, and this one in the environment.
+const ENVIRONMENT: [(&str, &str); 2] = [("loglevel", "LOG_LEVEL"), ("logformat", "LOG_FORMAT")];
 
 impl<'a> Object<'a> {
     pub(super) fn new(place: Option<Value<'a>>, entries: Vec<Entry<'a>>) -> Object<'a> {
@@ -155,6 +165,13 @@ impl<'a> Object<'a> {
 
 /// Nothing of the value is shown: behind a misspelt key there may be a token.
 fn unknown(entry: &Entry, known: &[&'static str]) -> Error {
+    let variable = ENVIRONMENT
+        .iter()
+        .find(|(word, _)| *word == plain(&entry.name));
+    if let Some((_, variable)) = variable {
+        let expected = format!("{variable} in the environment");
+        return entry.key.expected(expected, "an unknown key");
+    }
     let expected = match nearest(&entry.name, known) {
         Some((key, how)) => format!("a known key (did you mean {key}{how}?)"),
         None => format!("one of {}", known.join(", ")),
@@ -162,8 +179,12 @@ fn unknown(entry: &Entry, known: &[&'static str]) -> Error {
     entry.key.expected(expected, "an unknown key")
 }
 
+/// A key's letters, however its words are joined.
+fn plain(key: &str) -> String {
+    key.replace(['_', '-', ' ', '.'], "").to_lowercase()
+}
+
 fn nearest(name: &str, known: &[&'static str]) -> Option<(&'static str, &'static str)> {
-    let plain = |key: &str| key.replace(['_', '-', ' ', '.'], "").to_lowercase();
     let name = plain(shown_key(name));
     let same = known.iter().find(|key| plain(key) == name);
     if let Some(key) = same {

@@ -91,7 +91,7 @@ fn complaints_about_settings() {
     );
     check(
         r#""idleSeconds": NaN"#,
-        "3:16: expected JSON, found a mistake: expected value",
+        "3:16: expected JSON, found a word without double quotes: JSON's own words are true, false and null",
     );
     check(
         r#""failover": "no""#,
@@ -190,6 +190,22 @@ fn complaints_about_settings() {
         r#""port": "s3cr3t""#,
         &format!("3: port: {}", near("listen, as \"127.0.0.1:PORT\"")),
     );
+    for (key, meant) in [
+        ("timeout", "responseSeconds"),
+        ("timeoutSeconds", "responseSeconds"),
+        ("authTokens", "clientTokens"),
+        ("retries", "failover"),
+        ("strategy", "affinity"),
+    ] {
+        check(
+            &format!(r#""{key}": 1"#),
+            &format!("3: {key}: {}", near(meant)),
+        );
+    }
+    check(
+        r#""logLevel": "debug""#,
+        "3: logLevel: expected LOG_LEVEL in the environment, found an unknown key",
+    );
     let keys = "listen, endpoints, clientTokens, allowAnonymous, allowedOrigins, allowedHosts, workers, queue, \
         queueSeconds, maxConnections, affinity, failover, failures, check, cooldownSeconds, maxCooldownSeconds, \
         connectSeconds, responseSeconds, idleSeconds, clientSeconds, requestSeconds, drainSeconds, maxBodyMB";
@@ -221,11 +237,11 @@ fn complaints_about_the_whole() {
     );
     check(
         "[\n{ \"s3cr3t\" ]",
-        ":2:12: expected JSON, found a mistake: expected `:`",
+        ":2:12: expected JSON, found a key with no colon behind it",
     );
     check(
         "[{}\n,]",
-        ":2:2: expected JSON, found a mistake: trailing comma",
+        ":2:2: expected JSON, found a comma with nothing behind it: take it away",
     );
     let comment =
         "expected JSON, found a comment: JSON has none, but a key that begins with _ is one here";
@@ -241,13 +257,70 @@ fn complaints_about_the_whole() {
         ":1:2: expected JSON, found a single quote: JSON's strings and keys stand in double quotes",
     );
     check(
+        "{ endpoints: [] }",
+        ":1:3: expected JSON, found a key without double quotes",
+    );
+    let word = "a word without double quotes: JSON's own words are true, false and null";
+    for (text, place) in [
+        ("s3cr3t", "1:1"),
+        ("[{\"enabled\": True}]", "1:14"),
+        ("[{\n\"authToken\": s3cr3t }]", "2:14"),
+    ] {
+        check(text, &format!(":{place}: expected JSON, found {word}"));
+    }
+    let ini = "what looks like TOML or a list of variables: --example prints the same as JSON";
+    for (text, place) in [
+        ("[[endpoints]]\nbaseURL = \"s3cr3t\"", "1:3"),
+        ("[endpoints]\nbaseURL = s3cr3t", "1:2"),
+        ("KEY=s3cr3t\n", "1:1"),
+        ("export KEY=s3cr3t\n", "1:1"),
+    ] {
+        check(text, &format!(":{place}: expected JSON, found {ini}"));
+    }
+    check(
+        "[{\"baseURL\": \"https://a\"\n\"authToken\": \"s3cr3t\"}]",
+        ":2:1: expected JSON, found no comma between this and what is before it",
+    );
+    check(
+        "[1 2]",
+        ":1:4: expected JSON, found no comma between this and what is before it",
+    );
+    check(
+        "[{}",
+        ":1:3: expected JSON, found the end of the file, where a ] is missing",
+    );
+    check(
+        "[{\"authToken\": \"s3cr3t",
+        ":1:22: expected JSON, found the end of the file, where a \" is missing",
+    );
+    check(
+        "[{\"authToken\":",
+        ":1:14: expected JSON, found the end of the file, where a value is missing",
+    );
+    check(
+        "[]\n[]",
+        ":2:1: expected JSON, found more behind the last bracket: the file is one array or one object",
+    );
+    check(
+        "[{\"authToken\": \"s3cr3t\n\"}]",
+        ":2:0: expected JSON, found a line break or another control character in a string",
+    );
+    check(
+        "[\"s3cr3t\\x\"]",
+        ":1:10: expected JSON, found a backslash that begins no escape: two of them are one",
+    );
+    check(
+        "[{\"weight\": 01}]",
+        ":1:14: expected JSON, found a number that JSON has no such form for",
+    );
+    check(
         "{\"baseURL\": \"https://a\", \"authToken\": \"s3cr3t\"}",
         ":1: expected an array of endpoints, or an object with one under \"endpoints\", found one endpoint alone: put it in \
          square brackets, [ { … } ]",
     );
     check(
         "{\n",
-        ":2:0: expected JSON, found a mistake: EOF while parsing an object",
+        ":2:0: expected JSON, found the end of the file, where a } is missing",
     );
     check(
         "\"s3cr3t\"",
@@ -273,7 +346,7 @@ fn complaints_about_the_whole() {
     let deep = "[".repeat(100_000);
     check(
         &deep,
-        ":1:128: expected JSON, found a mistake: recursion limit exceeded",
+        ":1:128: expected JSON, found more brackets within each other than are of use",
     );
     check(
         &format!("{deep}{}", "]".repeat(100_000)),
