@@ -141,7 +141,7 @@ impl Record {
             client: self.client.as_deref(),
             usage: self.usage,
             attempts: self.attempts,
-            first_byte: self.first_byte_after().unwrap_or(total),
+            first_byte: self.first_byte_after(),
             total,
             bytes_out: self.bytes_out,
             is_stream: self.is_stream,
@@ -180,7 +180,7 @@ pub fn log_local(
         client: None,
         usage: None,
         attempts: 0,
-        first_byte: Duration::ZERO,
+        first_byte: Some(Duration::ZERO),
         total: Duration::ZERO,
         bytes_out: if is_head { 0 } else { answer.body().len() } as u64,
         is_stream: false,
@@ -200,7 +200,7 @@ struct Line<'a> {
     client: Option<&'a str>,
     usage: Option<Usage>,
     attempts: usize,
-    first_byte: Duration,
+    first_byte: Option<Duration>,
     total: Duration,
     bytes_out: u64,
     is_stream: bool,
@@ -224,7 +224,8 @@ impl Line<'_> {
     }
 }
 
-/// All fields are always there, but for the client's name and the tokens, where they are not known.
+/// All fields are always there, but for the client's name and the tokens, where they are not known, and the time to a first byte
+/// that never came: a client that left after a minute would look like a slow answer.
 impl Source for Line<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
         let mut pair =
@@ -242,7 +243,9 @@ impl Source for Line<'_> {
             pair("tokens_cache_read", usage.cache_read.into())?;
         }
         pair("attempts", self.attempts.into())?;
-        pair("first_byte_ms", millis(self.first_byte).into())?;
+        if let Some(first_byte) = self.first_byte {
+            pair("first_byte_ms", millis(first_byte).into())?;
+        }
         pair("total_ms", millis(self.total).into())?;
         pair("bytes_out", self.bytes_out.into())?;
         pair("stream", self.is_stream.into())?;

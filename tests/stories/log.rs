@@ -226,6 +226,7 @@ fn the_endpoint_is_named_where_it_kept_the_client_waiting() {
     let (client, _call, _) = balancer.reach(&up);
     drop(client);
     let line = balancer.logged(&["method=POST", "status=499"]);
+    assert!(!line.contains("first_byte_ms"), "none came: {line}");
     assert!(line.contains("endpoint=one"), "{line}");
 }
 
