@@ -26,7 +26,12 @@ impl Finding {
         let json: Option<Value> = serde_json::from_slice(body).ok();
         let head = format!("GET v1/models: {status}");
         if status.is_success() {
-            return match json.as_ref().and_then(|json| json["data"].as_array()) {
+            return match json
+                .as_ref()
+                .and_then(|json| json["data"].as_array())
+                .map(Vec::as_slice)
+            {
+                Some([_]) => Finding::Well(format!("{head}, 1 model")),
                 Some(models) => Finding::Well(format!("{head}, {} models", models.len())),
                 None => Finding::Wrong(format!(
                     "{head}, but {} instead of a list of models: check baseURL",
@@ -111,6 +116,8 @@ mod tests {
             well,
             Finding::Well("GET v1/models: 200 OK, 2 models".into())
         );
+        let well = of(200, r#"{"data":[{}]}"#);
+        assert_eq!(well, Finding::Well("GET v1/models: 200 OK, 1 model".into()));
         wrong(200, "<html>", "but HTML instead of a list of models");
         wrong(200, "", "an empty body");
         wrong(200, "{}", "JSON of another shape");
