@@ -110,8 +110,8 @@ const PAGE_HEADERS: [(HeaderName, &str); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; \
-         style-src 'sha256-XiTqwwEjTp6hm/ZR2asNBuM9T6850t8USOy9zWKsMNo='; \
-         script-src 'sha256-kARTcDk7EbybFW7tt4S4fjChWL8f/xbXT4a+N9KFzSo='; \
+         style-src 'sha256-FEJRQW2mJJ16k6H8Vy22+KxBk57RMPjSuuKkikURPxE='; \
+         script-src 'sha256-85+eEmcn5FJj2FWV2uEamSKTBuxAR82fSMAhO0yvtU8='; \
          connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'; trusted-types 'none'",
     ),
