@@ -41,6 +41,16 @@ pub enum Penalty<'a> {
     ModelMissing(&'a str),
 }
 
+impl<'a> Penalty<'a> {
+    /// The model that it is about. `None`: all of them.
+    pub fn model(&self) -> Option<&'a str> {
+        match *self {
+            Penalty::ModelRateLimited(model, _) | Penalty::ModelMissing(model) => Some(model),
+            _ => None,
+        }
+    }
+}
+
 impl<T> State<T> {
     /// An attempt at the endpoint at this place has failed. Answers the cooldown that it costs.
     pub(super) fn failed(

@@ -117,6 +117,7 @@ impl Attempt {
             cause: failure.cause,
             look_at: failure.look_at,
             cooldown,
+            model: penalty.model(),
             goes_on,
             answer: reason,
             request_id,

@@ -35,6 +35,8 @@ pub struct FailedAttempt<'a> {
     pub look_at: Option<&'static str>,
     /// How long the endpoint is on cooldown for it. `None`: it is not.
     pub cooldown: Option<Duration>,
+    /// The model that alone is on cooldown there. `None`: all are.
+    pub model: Option<&'a str>,
     /// The next endpoint gets the request.
     pub goes_on: bool,
     /// What the endpoint said, or what happened to its answer. It holds no token.
@@ -123,9 +125,10 @@ impl EndpointMetrics {
         };
         let cooldown = failed.cooldown.unwrap_or_default().as_secs_f64();
         let cooldown = (cooldown * 1000.0).round() / 1000.0;
-        let text = match failed.cooldown {
-            Some(_) => format!("for {cooldown} s: {}", failed.answer),
-            None => failed.answer.to_owned(),
+        let text = match (failed.cooldown, failed.model) {
+            (Some(_), Some(model)) => format!("of {model} for {cooldown} s: {}", failed.answer),
+            (Some(_), None) => format!("for {cooldown} s: {}", failed.answer),
+            (None, _) => failed.answer.to_owned(),
         };
         self.events
             .add(time, kind, Some(&self.name), failed.cause, &text);
@@ -136,17 +139,17 @@ impl EndpointMetrics {
             return;
         };
         let (name, cause, answer) = (self.name.as_str(), failed.cause, failed.answer);
-        let request_id = failed.request_id;
+        let (request_id, model) = (failed.request_id, failed.model.unwrap_or("-"));
         let message = match count {
             1 => "an attempt failed",
             _ => "attempts go on failing",
         };
         match failed.look_at {
             Some(look_at) => {
-                log::error!(endpoint = name, request_id = request_id, cause = cause, cooldown_seconds = cooldown, answer = answer, look_at = look_at, failures = count; "{message}");
+                log::error!(endpoint = name, request_id = request_id, cause = cause, cooldown_seconds = cooldown, model = model, answer = answer, look_at = look_at, failures = count; "{message}");
             }
             None => {
-                log::warn!(endpoint = name, request_id = request_id, cause = cause, cooldown_seconds = cooldown, answer = answer, failures = count; "{message}");
+                log::warn!(endpoint = name, request_id = request_id, cause = cause, cooldown_seconds = cooldown, model = model, answer = answer, failures = count; "{message}");
             }
         }
     }

@@ -168,6 +168,7 @@ fn what_an_endpoint_does_is_an_event() {
         cause: "overloaded",
         look_at: None,
         cooldown: None,
+        model: None,
         goes_on: true,
         answer: "529",
         request_id: "req_1",
@@ -177,6 +178,8 @@ fn what_an_endpoint_does_is_an_event() {
     endpoint.tell_failure(now, time, &failed);
     failed.cooldown = Some(Duration::from_secs(10));
     endpoint.tell_failure(now, time, &failed);
+    (failed.cause, failed.model) = ("rate limited", Some("claude-sonnet-4-5"));
+    endpoint.tell_failure(now, time, &failed);
     endpoint.tell_success(now, time, true);
     endpoint.tell_success(now, time, false);
     endpoint.tell_check(time, false, "status 503");
@@ -184,7 +187,8 @@ fn what_an_endpoint_does_is_an_event() {
     let told = |event: &crate::telemetry::events::Event| (event.kind.word(), event.text.clone());
     let expected = [
         ("check", "status 503"),
-        ("well", "after 3 failed attempts in 0 s"),
+        ("well", "after 4 failed attempts in 0 s"),
+        ("cooldown", "of claude-sonnet-4-5 for 10 s: 529"),
         ("cooldown", "for 10 s: 529"),
         ("failed", "529"),
         ("failover", "529"),
