@@ -202,7 +202,9 @@ fn clients_that_wait_take_no_threads() {
     }
     assert_eq!(balancer.health()["status"], "healthy");
     // The workers, and: main, signals, listener, log, watcher and checker. tiny_http's own end some seconds after the start.
-    eventually("few threads", || (balancer.threads() <= 4 + 6).then_some(()));
+    eventually("few threads", || {
+        (balancer.threads() <= 4 + 6).then_some(())
+    });
     for client in clients.iter_mut().step_by(2) {
         client.send("llo");
         assert_eq!(client.answer().status, 200);
