@@ -162,10 +162,11 @@ impl Proxy {
             };
             record.attempts = search.attempts();
             record.asked = Some(lease.upstream.name().to_owned());
-            if lease.is_last_resort() {
-                log::debug!(endpoint = lease.upstream.name(), request_id = exchange.admission.request_id.as_str();
-                    "no endpoint that is left is well: one on cooldown is asked");
-            }
+            record.why = Some(match record.attempts {
+                _ if lease.is_last_resort() => "last_resort",
+                1 => subject.why(),
+                _ => "failover",
+            });
             match step::run(&call, &subject, Attempt::new(lease), exchange) {
                 Step::Deliver(delivery) => {
                     self.condemn(&suspects, &delivery, &subject);

@@ -71,6 +71,15 @@ impl<'a> Subject<'a> {
         subject
     }
 
+    /// What its first endpoint is chosen by, for the log.
+    pub fn why(&self) -> &'static str {
+        match self.conversation {
+            _ if self.first_only => "account",
+            Some(_) => "conversation",
+            None => "turn",
+        }
+    }
+
     /// The model that it asks for, where it is JSON that names one.
     pub fn model(&self) -> Option<&str> {
         self.found_model().map(|model| model.name.as_str())

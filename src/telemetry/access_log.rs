@@ -67,6 +67,8 @@ pub struct Record {
     pub asked: Option<String>,
     /// Endpoints that were asked.
     pub attempts: usize,
+    /// Why the last one of them was: a word.
+    pub why: Option<&'static str>,
     /// What the answer cost, where it says so.
     pub usage: Option<Usage>,
     /// When the first byte of the answer went out; `None`: none did.
@@ -99,6 +101,7 @@ impl Record {
             endpoint: None,
             asked: None,
             attempts: 0,
+            why: None,
             usage: None,
             first_byte: None,
             bytes_out: 0,
@@ -141,6 +144,7 @@ impl Record {
             client: self.client.as_deref(),
             usage: self.usage,
             attempts: self.attempts,
+            why: self.why,
             first_byte: self.first_byte_after(),
             total,
             bytes_out: self.bytes_out,
@@ -180,6 +184,7 @@ pub fn log_local(
         client: None,
         usage: None,
         attempts: 0,
+        why: None,
         first_byte: Some(Duration::ZERO),
         total: Duration::ZERO,
         bytes_out: if is_head { 0 } else { answer.body().len() } as u64,
@@ -200,6 +205,7 @@ struct Line<'a> {
     client: Option<&'a str>,
     usage: Option<Usage>,
     attempts: usize,
+    why: Option<&'static str>,
     first_byte: Option<Duration>,
     total: Duration,
     bytes_out: u64,
@@ -224,8 +230,8 @@ impl Line<'_> {
     }
 }
 
-/// All fields are always there, but for the client's name and the tokens, where they are not known, and the time to a first byte
-/// that never came: a client that left after a minute would look like a slow answer.
+/// All fields are always there, but for the client's name and the tokens, where they are not known, why an endpoint was asked where
+/// none was, and the time to a first byte that never came: a client that left after a minute would look like a slow answer.
 impl Source for Line<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
         let mut pair =
@@ -243,6 +249,9 @@ impl Source for Line<'_> {
             pair("tokens_cache_read", usage.cache_read.into())?;
         }
         pair("attempts", self.attempts.into())?;
+        if let Some(why) = self.why {
+            pair("why", why.into())?;
+        }
         if let Some(first_byte) = self.first_byte {
             pair("first_byte_ms", millis(first_byte).into())?;
         }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::common::balancer::BINARY;
 use crate::common::prelude::*;
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "method",
     "path",
     "status",
@@ -14,6 +14,7 @@ const FIELDS: [&str; 14] = [
     "tokens_out",
     "tokens_cache_read",
     "attempts",
+    "why",
     "first_byte_ms",
     "total_ms",
     "bytes_out",
@@ -239,6 +240,28 @@ fn an_attempt_that_failed_names_its_request() {
     let (_, id) = line.split_once("request_id=").expect("an id");
     let id = id.split(' ').next().expect("an id");
     balancer.logged(&["method=POST", "attempts=2", id]);
+}
+
+#[test]
+fn a_line_says_why_its_endpoint_was_asked() {
+    let (a, b) = (Upstream::always(ok("{}")), Upstream::script([status(503)]));
+    let balancer = balance(&[&a, &b]).set("failures", 1).start();
+    let mut count = 0;
+    let mut told = |request: &Request, why: &str| {
+        balancer.send(request);
+        count += 1;
+        let line = requests(&balancer, count).remove(count - 1);
+        assert!(line.contains(&format!(" why={why} ")), "{why}: {line}");
+    };
+    let message = Request::message();
+    told(&message, "turn");
+    told(&message, "failover");
+    let session = message.clone().header("x-claude-code-session-id", "s");
+    told(&session, "conversation");
+    told(&Request::new("GET", "/v1/files"), "account");
+    // Now both are on cooldown.
+    a.then(status(503));
+    told(&message, "last_resort");
 }
 
 #[test]
