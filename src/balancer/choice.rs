@@ -213,7 +213,8 @@ impl<T> State<T> {
         Some(at)
     }
 
-    /// Rule 3. The real answer of a real endpoint is worth more than none, but not where its answer is known.
+    /// Rule 3. The real answer of a real endpoint is worth more than none, but not where its answer is known. One that failed as a last
+    /// resort comes after those that have not: else the request of everybody goes to the same one in vain while others would answer.
     fn last_resort(&mut self, now: Instant, want: &Want, standings: &[Standing]) -> Choice {
         let is_left = |at: usize| standings[at] != Standing::Out;
         let left = || {
@@ -229,7 +230,12 @@ impl<T> State<T> {
             let shortest = left().map(|(_, state)| state.remaining(now, want)).min();
             return Choice::RateLimited(shortest.unwrap_or_default());
         }
-        let may_go = |at: usize| standings[at] == (Standing::Unwell { full: false });
+        let is_able = |at: usize| standings[at] == (Standing::Unwell { full: false });
+        let able = left().filter(|&(at, _)| is_able(at));
+        let Some(least) = able.map(|(_, state)| state.asked_in_vain).min() else {
+            return Choice::Full;
+        };
+        let may_go = |at: usize| is_able(at) && self.members[at].asked_in_vain == least;
         let own = self.home(want).filter(|&at| may_go(at));
         if let Some(own) = own.filter(|&at| !self.members[at].is_rate_limited(now, want)) {
             return Choice::LastResort(own);

@@ -69,7 +69,13 @@ impl<T> Lease<T> {
     /// The attempt counts as one of the endpoint's failures. Answers the cooldown on which it puts the endpoint, or its model: `None` where
     /// it costs none, or one that is there goes on. Rate limits are shared by organisation, so [`Lease::note_limits`] goes first.
     pub fn failed(&mut self, now: Instant, fault: Fault) -> Option<Duration> {
-        self.update(|state, at| state.failed(at, now, self.number, &fault))?
+        let is_limit = fault.penalty.is_rate_limit();
+        let in_vain = u32::from(self.is_last_resort && !is_limit);
+        self.update(|state, at| {
+            let member = &mut state.members[at];
+            member.asked_in_vain = member.asked_in_vain.saturating_add(in_vain);
+            state.failed(at, now, self.number, &fault)
+        })?
     }
 
     /// The client has left, after so long a time. `had_bytes`: a byte of an answer had come.

@@ -68,6 +68,8 @@ pub(super) struct MemberState<T> {
     /// Failures since the last good answer: all of them, and those that are counted against [`Rules::failures`].
     pub failed_in_row: u32,
     pub counted_in_row: u32,
+    /// Failures as a last resort since the last good answer, but for rate limits, which say when it may be asked.
+    pub asked_in_vain: u32,
     pub silence: Silence,
     pub limits: Limits,
     /// The number of the last cooldown that the endpoint was seen to come back from.
@@ -100,6 +102,7 @@ impl<T> MemberState<T> {
             growth: 0,
             failed_in_row: 0,
             counted_in_row: 0,
+            asked_in_vain: 0,
             silence: Silence::default(),
             limits: Limits::default(),
             last_cooldown: 0,
@@ -118,6 +121,7 @@ impl<T> MemberState<T> {
             self.cooldown = None;
             self.models.clear();
             (self.growth, self.failed_in_row, self.counted_in_row) = (0, 0, 0);
+            self.asked_in_vain = 0;
             self.silence = Silence::default();
             self.limits = Limits::default();
         }

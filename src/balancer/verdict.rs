@@ -42,6 +42,14 @@ pub enum Penalty<'a> {
 }
 
 impl<'a> Penalty<'a> {
+    /// The endpoint says when it may be asked again.
+    pub fn is_rate_limit(&self) -> bool {
+        matches!(
+            self,
+            Penalty::RateLimited(_) | Penalty::ModelRateLimited(..)
+        )
+    }
+
     /// The model that it is about. `None`: all of them.
     pub fn model(&self) -> Option<&'a str> {
         match *self {
@@ -149,6 +157,7 @@ impl<T> State<T> {
     pub(super) fn succeeded(&mut self, at: usize, now: Instant, lease: u64) -> (Wake, bool) {
         let told = self.answered(at, now, lease);
         let state = &mut self.members[at];
+        state.asked_in_vain = 0;
         if !state.is_old(lease) {
             (state.growth, state.failed_in_row, state.counted_in_row) = (0, 0, 0);
         }

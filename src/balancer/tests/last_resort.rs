@@ -67,6 +67,35 @@ fn the_one_that_comes_back_first_is_the_last_resort_and_no_other() {
 }
 
 #[test]
+fn one_that_failed_as_a_last_resort_comes_after_those_that_have_not() {
+    let balancer = balancer("abc");
+    for (name, until) in [("a", 30), ("b", 10), ("c", 20)] {
+        rest(&balancer, 0, name, until);
+    }
+    let try_once = |want: Want, is_well: bool| {
+        let mut search = balancer.search(want);
+        let Pick::Go(mut lease) = search.pick(at(1)) else {
+            panic!("a last resort");
+        };
+        if is_well {
+            lease.succeeded(at(1));
+        } else {
+            lease.failed(at(1), fault(Penalty::Counted));
+        }
+        lease.to_string()
+    };
+    let asked: String = (0..6).map(|_| try_once(Want::default(), false)).collect();
+    assert_eq!(asked, "bcabca");
+    // What answers is stayed with.
+    assert_eq!(try_once(Want::default(), false), "b");
+    assert_eq!(try_once(Want::default(), true), "c");
+    assert_eq!(try_once(Want::default(), true), "c");
+    // It goes for a conversation's own, too.
+    let all_in_vain: Vec<_> = (0..3).map(|_| try_once(of("x"), false)).collect();
+    assert_eq!(all_in_vain[0], "c");
+}
+
+#[test]
 fn after_a_last_resort_one_that_is_available_meanwhile_is_asked() {
     let balancer = balancer("ab");
     rest(&balancer, 0, "a", 10);
