@@ -2,6 +2,7 @@
 
 mod complaints;
 mod files;
+mod syntax;
 
 use super::*;
 
