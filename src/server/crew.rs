@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 /// So many are kept though nobody needs them.
 pub const RESERVE: usize = 4;
-/// For so long a worker waits for a request before it looks whether it is needed: as many are as were busy at the same time, in this
-/// period or the one before.
+/// After each of these it is looked how many workers were busy at the same time: no more are needed. The longest wait, too.
 pub const PERIOD: Duration = Duration::from_secs(7);
 
 /// Where the workers are. It belongs under the lock of those that wait for them: who looks whether there is a request and who brings
@@ -23,9 +22,11 @@ pub struct Crew {
     /// Those that wait, or are on their way.
     waiting: usize,
     one_is_on_its_way: bool,
-    /// The most that were busy at the same time, in this period and in the one before.
-    busiest: [usize; 2],
+    /// The most that were busy at the same time in this period.
+    busiest: usize,
     period_ends: Instant,
+    /// So many were not needed in the one before.
+    surplus: usize,
 }
 
 /// Who is to be told of a request.
@@ -39,6 +40,15 @@ pub enum Call {
     New,
 }
 
+/// What a worker does that has found no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// For [`PERIOD`] at the most.
+    Waits,
+    /// `is_last`: nobody else is to end now.
+    Ends { is_last: bool },
+}
+
 impl Crew {
     /// `most`: workers at the same time.
     pub fn new(most: usize, now: Instant) -> Crew {
@@ -47,8 +57,9 @@ impl Crew {
             started: 0,
             waiting: 0,
             one_is_on_its_way: false,
-            busiest: [0; 2],
+            busiest: 0,
             period_ends: now + PERIOD,
+            surplus: 0,
         }
     }
 
@@ -84,27 +95,93 @@ impl Crew {
 
     /// A worker has found a request.
     pub fn takes(&mut self) {
-        let [now, _] = &mut self.busiest;
-        *now = (*now).max(self.started - self.waiting);
+        self.busiest = self.busiest.max(self.started - self.waiting);
     }
 
-    /// A worker has found none, and is idle `since` then. True when it is to wait, for [`PERIOD`] at the most; false when it is to end.
-    pub fn waits(&mut self, since: Instant, now: Instant) -> bool {
+    /// A worker has found none.
+    ///
+    /// Which one ends does not matter, and it must not be one that was idle for long: those that wait are woken in turn, so under some
+    /// load none ever is.
+    pub fn finds_none(&mut self, now: Instant) -> Idle {
         if now >= self.period_ends {
-            // Itself it was busy with nothing but looking.
-            self.busiest = [self.started - self.waiting - 1, self.busiest[0]];
+            self.surplus = self.started.saturating_sub(self.busiest.max(RESERVE));
+            // But for itself, which was busy with nothing but looking.
+            self.busiest = self.started - self.waiting - 1;
             self.period_ends = now + PERIOD;
         }
-        if now >= since + PERIOD && !self.is_settled() {
+        if self.surplus > 0 && self.started > self.busiest.max(RESERVE) {
+            self.surplus -= 1;
             self.started -= 1;
-            return false;
+            return Idle::Ends {
+                is_last: self.surplus == 0,
+            };
         }
         self.waiting += 1;
-        true
+        Idle::Waits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many workers at work, and then none of them.
+    fn after_a_crowd_of(workers: usize, now: Instant) -> Crew {
+        let mut crew = Crew::new(300, now);
+        for _ in 0..workers {
+            assert_eq!(crew.call(), Call::New);
+            crew.comes();
+            crew.takes();
+        }
+        for _ in 0..workers {
+            assert_eq!(crew.finds_none(now), Idle::Waits);
+        }
+        crew
     }
 
-    /// There are no more than were needed lately.
-    pub fn is_settled(&self) -> bool {
-        self.started <= self.busiest.into_iter().fold(RESERVE, usize::max)
+    #[test]
+    fn a_crowds_workers_end_though_each_of_them_is_woken_now_and_then() {
+        let start = Instant::now();
+        let mut crew = after_a_crowd_of(250, start);
+        let (mut lasts, mut now) = (0, start);
+        // Fifty requests a second: none waits for longer than five seconds.
+        while now < start + PERIOD * 3 {
+            assert_eq!(crew.call(), Call::Waiting);
+            crew.comes();
+            crew.takes();
+            let idle = crew.finds_none(now);
+            lasts += u32::from(idle == Idle::Ends { is_last: true });
+            if now < start + PERIOD {
+                assert_eq!(idle, Idle::Waits, "it was needed just now");
+            }
+            now += Duration::from_millis(20);
+        }
+        assert_eq!((crew.started, crew.waiting, lasts), (RESERVE, RESERVE, 1));
+    }
+
+    #[test]
+    fn those_that_are_needed_and_a_few_more_stay() {
+        let start = Instant::now();
+        let mut crew = after_a_crowd_of(20, start);
+        for period in 1..4 {
+            for _ in 0..crew.waiting {
+                crew.comes();
+                crew.finds_none(start + PERIOD * period);
+            }
+        }
+        assert_eq!((crew.started, crew.waiting), (RESERVE, RESERVE));
+    }
+
+    #[test]
+    fn one_that_is_just_started_and_finds_nothing_stays_for_a_while() {
+        let start = Instant::now();
+        let mut crew = after_a_crowd_of(10, start);
+        for _ in 0..10 {
+            crew.comes();
+            crew.takes();
+        }
+        assert_eq!(crew.call(), Call::New);
+        crew.comes();
+        assert_eq!(crew.finds_none(start), Idle::Waits);
     }
 }

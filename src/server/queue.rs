@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::crew::{Call, Crew, PERIOD};
+use super::crew::{Call, Crew, Idle, PERIOD};
 use super::shares::{Shares, Turn};
 use super::workers::{STACK, Workers};
 use crate::api::errors::request_id;
@@ -175,21 +175,26 @@ impl Queue {
     fn work(self: Arc<Queue>) {
         memory::note_stack(STACK);
         lock(&self.state).crew.comes();
-        while let Some(exchange) = self.next() {
-            (self.serve)(exchange);
-        }
+        let is_last = loop {
+            match self.next() {
+                Ok(exchange) => (self.serve)(exchange),
+                Err(End { is_last }) => break is_last,
+            }
+        };
         self.workers.end();
         memory::give_stack_back();
-        if lock(&self.state).crew.is_settled() {
+        if is_last {
             // Not before the others that end now have.
             thread::sleep(ENDING);
             memory::give_back();
         }
     }
 
-    /// The oldest request that is ready, as soon as there is one. `None`: the worker that asks is to end.
-    fn next(self: &Arc<Queue>) -> Option<Exchange> {
-        let since = Instant::now();
+    /// The oldest request that is ready, as soon as there is one.
+    ///
+    /// # Errors
+    /// The worker that asks is not needed any more.
+    fn next(self: &Arc<Queue>) -> Result<Exchange, End> {
         let mut state = lock(&self.state);
         loop {
             if let Some((_, exchange)) = state.ready.pop_first() {
@@ -197,10 +202,10 @@ impl Queue {
                 if !state.ready.is_empty() {
                     self.announce(state);
                 }
-                return Some(*exchange);
+                return Ok(*exchange);
             }
-            if !state.crew.waits(since, Instant::now()) {
-                return None;
+            if let Idle::Ends { is_last } = state.crew.finds_none(Instant::now()) {
+                return Err(End { is_last });
             }
             drop(state);
             // Woken or not: it looks again.
@@ -252,6 +257,11 @@ impl Queue {
 const WAKING: Duration = Duration::from_millis(100);
 /// Workers that end at the same time are gone after this.
 const ENDING: Duration = Duration::from_secs(1);
+
+/// A worker is to end. `is_last`: nobody else is to, now.
+struct End {
+    is_last: bool,
+}
 
 /// See [`Queue::place`].
 struct Place {

@@ -2,13 +2,17 @@
 //!
 //! In each model as many workers as are kept in any case are busy for ever. They have no threads here: loom knows five at the most.
 
+use real::sync::atomic::{AtomicBool, Ordering};
 use real::vec::Vec;
 
-use crate::crew::{Call, Crew, RESERVE};
+use crate::crew::{Call, Crew, Idle, RESERVE};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::thread::{JoinHandle, spawn};
 use crate::time::Instant;
 use crate::{explore, time};
+
+/// A worker has ended, in one of the orders.
+static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// What `server/queue` does, with numbers for requests.
 struct Queue {
@@ -92,6 +96,12 @@ impl Queue {
         })
     }
 
+    /// A worker is started that finds nothing to do.
+    fn start_one(self: &Arc<Queue>) {
+        let call = self.state.lock().unwrap().crew.call();
+        self.call(call);
+    }
+
     /// A request has come.
     fn submit(self: &Arc<Queue>) {
         let mut state = self.state.lock().unwrap();
@@ -120,7 +130,6 @@ impl Queue {
 
     /// Serves a request. False when there will be none.
     fn next(self: &Arc<Queue>) -> bool {
-        let since = Instant::now();
         let mut state = self.state.lock().unwrap();
         loop {
             if state.ready > 0 {
@@ -137,7 +146,9 @@ impl Queue {
                 self.call(call);
                 return true;
             }
-            if !state.crew.waits(since, Instant::now()) {
+            if let Idle::Ends { is_last } = state.crew.finds_none(Instant::now()) {
+                assert!(is_last, "one is spare");
+                ENDED.store(true, Ordering::Relaxed);
                 return false;
             }
             drop(state);
@@ -192,7 +203,7 @@ fn each_of_several_requests_is_taken() {
 fn a_worker_that_ends_takes_no_request_with_it() {
     explore(|| {
         let queue = Queue::with(1);
-        queue.submit();
+        queue.start_one();
         let other = queue.clone();
         let later = spawn(move || {
             time::pass();
@@ -200,6 +211,7 @@ fn a_worker_that_ends_takes_no_request_with_it() {
         });
         queue.submit();
         later.join().unwrap();
-        queue.await_served(2);
+        queue.await_served(1);
     });
+    assert!(ENDED.load(Ordering::Relaxed), "in some order it ends");
 }
