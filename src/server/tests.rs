@@ -1,5 +1,7 @@
 //! What a worker that panics costs: its own request.
 
+mod crew;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
