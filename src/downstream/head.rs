@@ -5,6 +5,7 @@
 
 use std::mem::MaybeUninit;
 
+use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
@@ -115,13 +116,15 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Reads a head that is whole. The values of its headers are parts of one copy of it.
 pub fn parse(head: &[u8]) -> Result<Head, Refusal> {
     if head.len() > MAX_HEAD {
         return Err(HEAD_TOO_LARGE);
     }
+    let head = Bytes::copy_from_slice(head);
     let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, &mut lines) {
+    match request.parse_with_uninit_headers(&head, &mut lines) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(malformed("malformed head")),
         Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
@@ -133,10 +136,9 @@ pub fn parse(head: &[u8]) -> Result<Head, Refusal> {
     };
     let mut headers = HeaderMap::with_capacity(request.headers.len());
     for line in request.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes())
-            .map_err(|_| malformed("malformed header name"))?;
-        let value =
-            HeaderValue::from_bytes(line.value).map_err(|_| malformed("malformed header value"))?;
+        let name = name(line.name.as_bytes()).ok_or(malformed("malformed header name"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
+            .map_err(|_| malformed("malformed header value"))?;
         headers.append(name, value);
     }
     if method.len() > MAX_METHOD {
@@ -170,6 +172,33 @@ pub fn parse(head: &[u8]) -> Result<Head, Refusal> {
         is_http10,
         headers,
     })
+}
+
+/// What Claude Code and the SDKs send with each request, beside the names that the `http` crate knows: these need no copy.
+static USUAL: [HeaderName; 15] = [
+    HeaderName::from_static("anthropic-version"),
+    HeaderName::from_static("anthropic-beta"),
+    HeaderName::from_static("anthropic-dangerous-direct-browser-access"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-app"),
+    HeaderName::from_static("x-claude-code-session-id"),
+    HeaderName::from_static("x-stainless-arch"),
+    HeaderName::from_static("x-stainless-helper-method"),
+    HeaderName::from_static("x-stainless-lang"),
+    HeaderName::from_static("x-stainless-os"),
+    HeaderName::from_static("x-stainless-package-version"),
+    HeaderName::from_static("x-stainless-retry-count"),
+    HeaderName::from_static("x-stainless-runtime"),
+    HeaderName::from_static("x-stainless-runtime-version"),
+    HeaderName::from_static("x-stainless-timeout"),
+];
+
+fn name(bytes: &[u8]) -> Option<HeaderName> {
+    let mut usual = USUAL.iter();
+    match usual.find(|name| name.as_str().as_bytes().eq_ignore_ascii_case(bytes)) {
+        Some(name) => Some(name.clone()),
+        None => HeaderName::from_bytes(bytes).ok(),
+    }
 }
 
 /// The one `host`; empty where HTTP/1.0 has none (RFC 9112 §3.2).
