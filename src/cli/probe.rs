@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use crate::api::headers;
 use crate::config::{Config, Endpoint, Secret};
 use crate::upstream::{Error, Outgoing, Surroundings, Upstream};
 
@@ -124,7 +123,7 @@ fn models(upstream: &Upstream, limit: Duration) -> Result<(StatusCode, Vec<u8>),
     let call = Outgoing {
         method: &Method::GET,
         target: &PathAndQuery::from_static("/v1/models"),
-        headers: &headers::to_upstream(&HeaderMap::new()),
+        headers: &HeaderMap::new(),
         body: &[],
     };
     upstream.ask(&call, limit).map_err(|err| match err {

@@ -28,7 +28,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{Request, StatusCode};
 
-use crate::api::headers;
 use crate::balancer::{self, Balancer, Lease, Member, Pick, Rules, Search, Snapshot, Want};
 use crate::config::{Config, Endpoint};
 use crate::downstream::{After, Body, Exchange};
@@ -135,11 +134,10 @@ impl Proxy {
             .uri()
             .path_and_query()
             .expect("the listener gives every request a path");
-        let headers = headers::to_upstream(request.headers());
         let call = Outgoing {
             method: request.method(),
             target,
-            headers: &headers,
+            headers: request.headers(),
             body: &request.body().bytes,
         };
         if let Some(models) = self.models(&call) {

@@ -8,7 +8,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{Abort, Body, Error, Outgoing, Upstream};
-use crate::api::headers;
 
 /// Bytes of an answer that are taken. The list of a thousand models is some 150 KiB.
 const MAX_BODY: usize = 1 << 20;
@@ -41,7 +40,7 @@ impl Upstream {
         let call = Outgoing {
             method: &Method::GET,
             target: &PathAndQuery::from_static(CHECK),
-            headers: &headers::to_upstream(&HeaderMap::new()),
+            headers: &HeaderMap::new(),
             body: &[],
         };
         let (status, _) = self.ask(&call, limit)?;

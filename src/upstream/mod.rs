@@ -68,10 +68,11 @@ impl Timeouts {
     }
 }
 
-/// What is sent: a request with the client's own headers already sorted out, but for the credential.
+/// What is sent.
 pub struct Outgoing<'a> {
     pub method: &'a Method,
     pub target: &'a PathAndQuery,
+    /// The client's; what goes on of them is sorted out here.
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
 }
@@ -161,15 +162,14 @@ impl Upstream {
         abort: &Arc<Abort>,
         deadline: Option<Instant>,
     ) -> Result<Answer, Error> {
-        let uri = self.uri(call.target)?;
         let size = self.head_size(call) + call.body.len().min(transport::OUTPUT);
         let context = |fresh| Call::new(abort, size, fresh);
-        let mut outcome = self.send_once(call, uri.clone(), context(false), deadline);
+        let mut outcome = self.send_once(call, context(false), deadline);
         if let Err((Error::Broken(why), true)) = &outcome
             && !abort.is_aborted()
         {
             log::debug!(endpoint = self.name(); "a kept connection had ended: {why}");
-            outcome = self.send_once(call, uri, context(true), deadline);
+            outcome = self.send_once(call, context(true), deadline);
         }
         outcome.map_err(|(err, _)| match abort.is_aborted() {
             true => Error::Aborted,
@@ -181,7 +181,6 @@ impl Upstream {
     fn send_once(
         &self,
         call: &Outgoing,
-        uri: Uri,
         context: Call,
         deadline: Option<Instant>,
     ) -> Result<Answer, (Error, bool)> {
@@ -189,8 +188,9 @@ impl Upstream {
         let entered = Call::enter(&mut place);
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = call.method.clone();
-        parts.uri = uri;
-        parts.headers = call.headers.clone();
+        parts.uri = self.uri(call.target).map_err(|err| (err, false))?;
+        let more = self.endpoint.headers.len() + 1;
+        parts.headers = headers::to_upstream(call.headers, more);
         let ours = self.endpoint.headers.iter().chain([&self.credential]);
         for (name, value) in ours {
             parts.headers.insert(name.clone(), value.clone());
