@@ -1,5 +1,6 @@
 //! Our own errors, in the Claude API's shape.
 
+use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,10 +16,10 @@ use crate::api::headers::{NOSNIFF, REQUEST_ID};
 pub fn request_id() -> String {
     static START: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!(
-        "req_{:016x}",
-        START.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed))
-    )
+    let number = START.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+    let mut id = String::with_capacity(20);
+    let _ = write!(id, "req_{number:016x}");
+    id
 }
 
 /// An error of ours. 503 and 429 tell the client to come back in a second.

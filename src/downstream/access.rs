@@ -7,13 +7,13 @@ use http::header::{self, HeaderName, HeaderValue};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::browsers;
-use crate::api::headers::{REQUEST_ID, SERVED_BY};
 use crate::config::{Client, Config};
 
 /// How long a browser may keep a preflight's answer, in seconds. Browsers cap it themselves (Chromium: 7200).
 const PREFLIGHT_MAX_AGE: &str = "7200";
 const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");
-const EXPOSED: [HeaderName; 3] = [REQUEST_ID, header::RETRY_AFTER, SERVED_BY];
+/// What a page may read of every answer, beside the headers that all pages may.
+const EXPOSED: &str = "request-id,retry-after,x-served-by";
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,24 +101,24 @@ impl Cors {
         Cors::of(config, &HeaderMap::new())
     }
 
-    /// Adds the CORS headers of an ordinary answer, `headers` being those that it has already.
-    pub fn mark(&self, headers: &mut HeaderMap) {
-        self.allow_into(headers);
+    /// Adds the CORS headers of an ordinary answer to those that we write. `theirs`: the endpoint's, where it is its answer.
+    pub fn mark(&self, ours: &mut HeaderMap, theirs: Option<&HeaderMap>) {
+        self.allow_into(ours);
         if self.allow.is_none() {
             return;
         }
-        let mut exposed = String::new();
-        let ratelimits = headers
-            .keys()
-            .filter(|name| name.as_str().starts_with("anthropic-ratelimit-"));
-        for name in EXPOSED.iter().chain(ratelimits) {
-            if !exposed.is_empty() {
-                exposed.push(',');
-            }
-            exposed.push_str(name.as_str());
-        }
-        let exposed = HeaderValue::try_from(exposed).expect("header names fit a header value");
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        let names = theirs.into_iter().flat_map(HeaderMap::keys);
+        let ratelimits: String = names
+            .map(HeaderName::as_str)
+            .filter(|name| name.starts_with("anthropic-ratelimit-"))
+            .flat_map(|name| [",", name])
+            .collect();
+        let exposed = match ratelimits.is_empty() {
+            true => HeaderValue::from_static(EXPOSED),
+            false => HeaderValue::try_from(EXPOSED.to_owned() + &ratelimits)
+                .expect("header names fit a header value"),
+        };
+        ours.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
 
     /// The headers of a preflight's answer.

@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice, Write};
 use std::time::SystemTime;
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::connection::Connection;
@@ -34,7 +34,12 @@ pub fn whole(answer: &Response<Vec<u8>>, head_only: bool, keep: bool) -> Vec<u8>
 }
 
 /// An answer's head. `headers` go out as they are. `keep`: the connection serves another request after this answer.
-fn head(status: StatusCode, headers: &HeaderMap, framing: Framing, keep: bool) -> Vec<u8> {
+fn head<'h>(
+    status: StatusCode,
+    headers: impl IntoIterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+    framing: Framing,
+    keep: bool,
+) -> Vec<u8> {
     let mut head = Vec::with_capacity(1024);
     let reason = status.canonical_reason().unwrap_or("");
     let _ = write!(head, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
@@ -89,10 +94,10 @@ pub struct Downstream<'a> {
 
 impl<'a> Downstream<'a> {
     /// `headers` go out as they are. `keep`: the connection serves another request after this answer.
-    pub fn new(
+    pub fn new<'h>(
         connection: &'a Connection,
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: impl IntoIterator<Item = (&'h HeaderName, &'h HeaderValue)>,
         framing: Framing,
         keep: bool,
     ) -> Downstream<'a> {

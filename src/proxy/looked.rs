@@ -1,6 +1,7 @@
 //! An answer's body whose beginning can be looked at before anybody has decided what becomes of it.
 
 use std::io;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::upstream::Body;
@@ -16,8 +17,6 @@ pub struct Looked {
     /// Bytes that are made room for at a time.
     piece: usize,
     ahead: Vec<u8>,
-    /// Bytes of `ahead` that its reader has.
-    taken: usize,
     /// How the body went on behind `ahead`, where that is known: its end, or why it broke.
     ending: Option<io::Result<()>>,
     look_until: Instant,
@@ -32,7 +31,6 @@ impl Looked {
             // One more than that, so that the end is seen with the last byte.
             piece: length.map_or(PIECE, |length| PIECE.min(length + 1)),
             ahead: Vec::new(),
-            taken: 0,
             ending: None,
             look_until: Instant::now() + PATIENCE,
         }
@@ -55,11 +53,21 @@ impl Looked {
         self.ahead.is_empty() && matches!(self.ending, Some(Ok(())))
     }
 
-    /// See [`Body::read`].
+    /// What was read ahead, before any other byte: it has not to be copied for its reader.
+    pub fn take_ahead(&mut self) -> Vec<u8> {
+        mem::take(&mut self.ahead)
+    }
+
+    /// What follows it. See [`Body::read`].
     pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.take(buf) {
-            Some(taken) => taken,
+        debug_assert!(self.ahead.is_empty(), "that comes first");
+        match self.ending.take() {
             None => self.body.read(buf),
+            Some(Ok(())) => {
+                self.ending = Some(Ok(()));
+                Ok(0)
+            }
+            Some(Err(err)) => Err(err),
         }
     }
 
@@ -95,24 +103,6 @@ impl Looked {
                 self.ending = Some(Err(err));
                 false
             }
-        }
-    }
-
-    /// What was read ahead, and then how it ended; `None` once the reader has all of that.
-    fn take(&mut self, buf: &mut [u8]) -> Option<io::Result<usize>> {
-        if self.taken < self.ahead.len() {
-            let left = &self.ahead[self.taken..];
-            let more = left.len().min(buf.len());
-            buf[..more].copy_from_slice(&left[..more]);
-            self.taken += more;
-            return Some(Ok(more));
-        }
-        match self.ending.take()? {
-            Ok(()) => {
-                self.ending = Some(Ok(()));
-                Some(Ok(0))
-            }
-            Err(err) => Some(Err(err)),
         }
     }
 }

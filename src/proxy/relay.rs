@@ -106,12 +106,19 @@ pub fn pass(
     let short = length
         .and_then(|length| usize::try_from(length).ok())
         .unwrap_or(MIN_PIECE);
-    let mut piece = vec![0; short.clamp(1, MIN_PIECE)];
+    // What was read ahead goes out from where it is.
+    let mut piece = body.take_ahead();
+    let mut filled = piece.len();
     loop {
-        let filled = match body.read(&mut piece) {
-            Ok(filled) => filled,
-            Err(err) => return Last::new(End::Broken(reason(&err)), None, Rest::Cut),
-        };
+        if filled == 0 {
+            if piece.is_empty() {
+                piece.resize(short.clamp(1, MIN_PIECE), 0);
+            }
+            filled = match body.read(&mut piece) {
+                Ok(filled) => filled,
+                Err(err) => return Last::new(End::Broken(reason(&err)), None, Rest::Cut),
+            };
+        }
         heard();
         left = left.map(|left| left.saturating_sub(filled as u64));
         if filled > 0 && left == Some(0) {
@@ -132,8 +139,9 @@ pub fn pass(
             return Last::new(End::ClientGone, None, Rest::Nothing);
         }
         if filled == piece.len() && piece.len() < MAX_PIECE {
-            piece.resize(piece.len() * 2, 0);
+            piece.resize((piece.len() * 2).clamp(MIN_PIECE, MAX_PIECE), 0);
         }
+        filled = 0;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 
 use super::attempt::Attempt;
@@ -121,7 +121,7 @@ impl<'a> Reply<'a> {
     }
 
     fn write_own(&mut self, status: StatusCode, mut headers: HeaderMap, body: &[u8]) {
-        self.exchange.admission.cors.mark(&mut headers);
+        self.exchange.admission.cors.mark(&mut headers, None);
         let length = body.len() as u64;
         let framing = match self.record.method {
             Method::HEAD => Framing::None {
@@ -180,27 +180,24 @@ impl<'a> Reply<'a> {
 
     /// The head of an endpoint's answer, on its way.
     fn begin(&mut self, parts: &Parts, endpoint: &str, framing: Framing) -> Downstream<'a> {
-        let mut out = HeaderMap::with_capacity(parts.headers.len() + 4);
-        for (name, value) in headers::to_client(&parts.headers) {
-            out.append(name.clone(), value.clone());
-        }
-        out.insert(
-            SERVED_BY,
-            HeaderValue::from_str(endpoint).expect("names are visible ASCII"),
-        );
+        let served_by = HeaderValue::from_str(endpoint).expect("names are visible ASCII");
+        let mut ours = HeaderMap::new();
+        ours.insert(SERVED_BY, served_by);
         if self.record.is_stream {
-            out.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+            ours.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
-        self.exchange.admission.cors.mark(&mut out);
+        let cors = &self.exchange.admission.cors;
+        cors.mark(&mut ours, Some(&parts.headers));
         self.record.endpoint = Some(endpoint.to_owned());
         self.record.upstream_request_id = parts.request_id.clone();
-        self.start(parts.status, &out, framing)
+        let headers = headers::to_client(&parts.headers).chain(&ours);
+        self.start(parts.status, headers, framing)
     }
 
-    fn start(
+    fn start<'h>(
         &mut self,
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: impl IntoIterator<Item = (&'h HeaderName, &'h HeaderValue)>,
         framing: Framing,
     ) -> Downstream<'a> {
         let keep = self.exchange.keep_alive && framing != Framing::UntilClose;

@@ -153,7 +153,7 @@ impl Host for Server {
             None => (request_id(), Cors::of_nobody(&self.config())),
         };
         let mut answer = error(refusal.status, &refusal.message, &id);
-        cors.mark(answer.headers_mut());
+        cors.mark(answer.headers_mut(), None);
         self.metrics.refused(refusal.cause);
         let is_busy = matches!(
             refusal.status,

@@ -74,7 +74,7 @@ impl Server {
             },
         };
         if route != Route::Preflight {
-            cors.mark(answer.headers_mut());
+            cors.mark(answer.headers_mut(), None);
         }
         self.answered_locally(Some(&head.method), Some(path), &answer, &request_id);
         Triage::Answer(answer)
