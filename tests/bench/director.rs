@@ -203,8 +203,6 @@ impl Director {
 
 fn takes_part(kind: &Kind, measure: &Measure) -> bool {
     match measure.field {
-        // The floor's ureq has no TLS.
-        Field::All | Field::NoHaproxy if matches!(kind, Kind::Floor(_)) => !measure.is_secure(),
         Field::All => true,
         Field::NoHaproxy => !matches!(kind, Kind::Haproxy(_)),
         Field::Alone | Field::Within => matches!(kind, Kind::Ours(_)),

@@ -4,6 +4,7 @@
 //! checks nothing, fails over nowhere, counts and logs nothing, and must not meet strangers: it is only there to be
 //! measured beside the balancer, whose shape it has.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use std::thread;
 
 use tiny_http::{Header, Request, Response, Server};
 use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::Failure;
 use crate::params::Params;
@@ -20,13 +22,21 @@ const STACK: usize = 256 << 10;
 /// ureq's buffers: with its usual 128 KiB a stream would take 344 KiB.
 const BUFFER: usize = 8 << 10;
 
-/// `port`, `workers` and `endpoints` (ports, a comma between two). Runs until it is ended.
+/// `port`, `workers`, `endpoints` (ports, a comma between two) and, where these are behind TLS, `authority`: the file of who vouches
+/// for them. Runs until it is ended.
 pub fn run(params: &Params) -> Result<(), Failure> {
     let port: u16 = params.get("port")?;
+    let authority: String = params.get_or("authority", String::new())?;
+    let (scheme, roots) = if authority.is_empty() {
+        ("http", RootCerts::WebPki)
+    } else {
+        let authority = Certificate::from_pem(&fs::read(authority)?)?;
+        ("https", RootCerts::from(vec![authority]))
+    };
     let endpoints: Vec<String> = params
         .get::<String>("endpoints")?
         .split(',')
-        .map(|port| format!("http://127.0.0.1:{port}"))
+        .map(|port| format!("{scheme}://127.0.0.1:{port}"))
         .collect();
     let server = Arc::new(Server::http(("127.0.0.1", port)).map_err(|err| err.to_string())?);
     let config = Agent::config_builder()
@@ -36,6 +46,7 @@ pub fn run(params: &Params) -> Result<(), Failure> {
         .output_buffer_size(BUFFER)
         .max_idle_connections(1024)
         .max_idle_connections_per_host(1024)
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
         .build();
     let agent = Agent::new_with_config(config);
     let (endpoints, next) = (Arc::new(endpoints), Arc::new(AtomicUsize::new(0)));

@@ -127,9 +127,4 @@ impl Measure {
         });
         self
     }
-
-    /// Its endpoints are behind TLS.
-    pub fn is_secure(&self) -> bool {
-        matches!(&self.how, How::Load(setup, _) | How::Added(setup, _) if setup.tls)
-    }
 }

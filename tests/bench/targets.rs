@@ -89,7 +89,7 @@ impl Kind {
             Kind::Ours(binary) => ours(binary, &setup, port, endpoints, folder)?,
             Kind::Nginx(binary) => nginx(binary, &setup, port, endpoints, folder)?,
             Kind::Haproxy(binary) => haproxy(binary, &setup, port, endpoints, folder)?,
-            Kind::Floor(binary) => floor(binary, &setup, port, endpoints),
+            Kind::Floor(binary) => floor(binary, &setup, port, endpoints, folder),
         };
         let complaints = folder.join("complaints");
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -292,11 +292,14 @@ listen bench
     Ok(command)
 }
 
-fn floor(binary: &Path, setup: &Setup, port: u16, endpoints: &[u16]) -> Command {
-    let params = Params::default()
+fn floor(binary: &Path, setup: &Setup, port: u16, endpoints: &[u16], folder: &Path) -> Command {
+    let mut params = Params::default()
         .with("port", port)
         .with("workers", setup.workers.unwrap_or(256))
         .with("endpoints", join(endpoints, u16::to_string, ","));
+    if setup.tls {
+        params = params.with("authority", folder.join(AUTHORITY).display());
+    }
     let mut command = Command::new(binary);
     command.arg("floor").args(params.arguments());
     command
