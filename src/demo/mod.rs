@@ -173,13 +173,6 @@ impl Fake {
     }
 
     fn answer(&self, request: &Request, number: u64) -> Answer {
-        let error = |status: &'static str, kind: &str, message: &str| {
-            let id = format!("req_{}_{number}", self.name);
-            Answer::Json(
-                status,
-                json!({ "type": "error", "error": { "type": kind, "message": message }, "request_id": id }),
-            )
-        };
         if (&*request.method, &*request.path) == ("POST", "/fail") {
             *self.failing() = Some(Instant::now() + FAILURE);
             let seconds = FAILURE.as_secs();
@@ -189,19 +182,19 @@ impl Fake {
             );
         }
         if self.failing().is_some_and(|until| Instant::now() < until) {
-            return error(
-                "500 Internal Server Error",
-                "api_error",
-                "the demo was told to fail for a minute",
-            );
+            let message = "the demo was told to fail for a minute";
+            return self.error(number, "500 Internal Server Error", "api_error", message);
         }
         if request.token.as_deref() != Some(self.token) {
-            return error(
-                "401 Unauthorized",
-                "authentication_error",
-                "invalid x-api-key",
-            );
+            let message = "invalid x-api-key";
+            return self.error(number, "401 Unauthorized", "authentication_error", message);
         }
+        self.api(request, number)
+    }
+
+    /// What the Claude API would say to it.
+    fn api(&self, request: &Request, number: u64) -> Answer {
+        let error = |status, kind, message: &str| self.error(number, status, kind, message);
         let invalid = |message: &str| error("400 Bad Request", "invalid_request_error", message);
         let is_head = request.method == "HEAD";
         let method = if is_head { "GET" } else { &*request.method };
@@ -233,6 +226,14 @@ impl Fake {
             }
             _ => error("404 Not Found", "not_found_error", "Not found"),
         }
+    }
+
+    fn error(&self, number: u64, status: &'static str, kind: &str, message: &str) -> Answer {
+        let id = format!("req_{}_{number}", self.name);
+        Answer::Json(
+            status,
+            json!({ "type": "error", "error": { "type": kind, "message": message }, "request_id": id }),
+        )
     }
 }
 

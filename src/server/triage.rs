@@ -38,22 +38,7 @@ impl Server {
         let mut answer = match refusal {
             Some(refusal) => {
                 self.metrics.refused(refusal.cause);
-                let mut answer = error(refusal.status, &refusal.message, &request_id);
-                let headers = answer.headers_mut();
-                // What follows a CONNECT is meant for somebody else.
-                if refusal == SHUTTING_DOWN || route == Route::Forbidden {
-                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
-                    let is_own = route == Route::WrongMethod;
-                    let allowed = if is_own {
-                        OWN_METHODS
-                    } else {
-                        FORWARDED_METHODS
-                    };
-                    headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
-                }
-                answer
+                turned_away(&refusal, route, &request_id)
             }
             None => match route {
                 Route::Forward(route) => {
@@ -128,5 +113,24 @@ fn preflight(cors: &Cors, asked: &HeaderMap) -> Response<Vec<u8>> {
     *answer.status_mut() = StatusCode::NO_CONTENT;
     *answer.headers_mut() = cors.preflight(asked);
     answer.headers_mut().insert(NOSNIFF.0, NOSNIFF.1);
+    answer
+}
+
+/// The error for a request that is not served.
+fn turned_away(refusal: &Refusal, route: Route, request_id: &str) -> Response<Vec<u8>> {
+    let mut answer = error(refusal.status, &refusal.message, request_id);
+    let headers = answer.headers_mut();
+    // What follows a CONNECT is meant for somebody else.
+    if *refusal == SHUTTING_DOWN || route == Route::Forbidden {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = if route == Route::WrongMethod {
+            OWN_METHODS
+        } else {
+            FORWARDED_METHODS
+        };
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
     answer
 }
