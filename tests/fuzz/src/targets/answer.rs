@@ -176,7 +176,8 @@ fn interim(raw: &[u8]) -> Option<usize> {
         let reason = head.first.get(10..).unwrap_or_default();
         let is_usual = reason.len() >= 2
             && reason[..2].iter().all(u8::is_ascii_digit)
-            && (reason.len() == 2 || reason[2] == b' ');
+            && (reason.len() == 2 || reason[2] == b' ')
+            && wire::is_printable(reason);
         if !head.plain || !is_usual {
             return None;
         }
@@ -250,8 +251,7 @@ fn status(line: &[u8]) -> Option<u16> {
     let (version, rest) = line.split_at_checked(9)?;
     let (digits, reason) = rest.split_at_checked(3)?;
     let status = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    let is_plain = reason.is_empty()
-        || reason[0] == b' ' && reason.iter().all(|&b| b == b' ' || b.is_ascii_graphic());
+    let is_plain = reason.is_empty() || reason[0] == b' ' && wire::is_printable(reason);
     (version == b"HTTP/1.1 " && is_plain && (200..600).contains(&status)).then_some(status)
 }
 

@@ -80,7 +80,7 @@ impl Chunks {
             };
             let text = &bytes[line.clone()];
             let digits = text.split(|&b| b == b';').next().unwrap_or_default();
-            plain &= digits.len() <= 8 && is_printable(text);
+            plain &= digits.len() <= 8 && text.len() <= 4096 && is_printable(text);
             plain &= digits.iter().all(u8::is_ascii_hexdigit);
             let Some(size) = number(trim(digits)) else {
                 return Chunks::Malformed;
@@ -126,7 +126,7 @@ fn line(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     find(&bytes[at..], b"\r\n").map(|length| at..at + length)
 }
 
-fn is_printable(text: &[u8]) -> bool {
+pub fn is_printable(text: &[u8]) -> bool {
     text.iter().all(|&b| b == b' ' || b.is_ascii_graphic())
 }
 
