@@ -73,6 +73,16 @@ install_browser() {
   npm install --prefix "$tmp" --silent --no-audit --no-fund "$@"
 }
 
+# install_sdks FILE: the official Claude SDKs for Python, in $tmp/venv, and for Node, in $tmp, where FILE of scripts/test is to run.
+# PYTHON_SDK and NODE_SDK pin a version.
+install_sdks() {
+  python3 -m venv "$tmp/venv"
+  "$tmp/venv/bin/pip" install --quiet --disable-pip-version-check "anthropic${PYTHON_SDK:+==$PYTHON_SDK}"
+  # Node finds a package from the folder that the importing file lies in.
+  cp "$root/scripts/test/$1" "$tmp/"
+  npm install --prefix "$tmp" --silent --no-audit --no-fund "@anthropic-ai/sdk${NODE_SDK:+@$NODE_SDK}"
+}
+
 # say LINE: prints it, and keeps it in $tmp/result, where `ok` and `FAIL` are counted at the end.
 say() { echo "$*" | tee -a "$tmp/result"; }
 

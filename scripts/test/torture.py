@@ -1,17 +1,17 @@
 """What `scripts/torture` runs: the balancer between scripted endpoints and clients that mean it no good.
 
-    python3 torture.py BINARY [--quick] [--only NAME]... [--list] [--soak SECONDS]
+    python3 torture.py BINARY [--quick] [--only NAME]... [--list] [--soak SECONDS] [--sdk PYTHON FOLDER]
 
 Everything happens in one asyncio loop, on loopback. A check is judged by counts and by what /proc says of the balancer
 (threads, descriptors, memory), and by times only where a time is promised: those are three times as long where the
 machine has other work to do.
 """
-import argparse, asyncio, contextlib, http.client, json, os, re, resource, shutil, signal, socket, struct, subprocess, sys, tempfile, time
+import argparse, asyncio, collections, contextlib, http.client, json, os, re, resource, shutil, signal, socket, struct, subprocess, sys, tempfile, time
 
-# The whole run ends by then, whatever happens.
-MOST_SECONDS = 590
-# One check ends by then: the longest one has its soak added.
+# The whole run ends by then, and one check, whatever happens; those that take as long as the soak have that time beside it.
+MOST_SECONDS = 450
 CHECK_SECONDS = 100
+LONG = ["crowd", "soak", "at_once"]
 EVENTS_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 OK_BODY = b'{"type":"message","content":[]}'
 children = []
@@ -107,6 +107,8 @@ class Endpoint:
         self.tokens[token] = self.tokens.get(token, 0) + 1
         await self.gate.wait()
         fault = self.script(request) if self.script else None
+        if callable(fault):
+            return await fault(reader, writer)
         if isinstance(fault, bytes):
             writer.write(fault)
             await writer.drain()
@@ -435,7 +437,8 @@ class Balancer:
         return None
 
     async def health(self, timeout=5):
-        answer = await ask(self.port, path="/health", method="GET", body=b"", timeout=timeout)
+        token = {"x-api-key": client["token"] for client in self.settings.get("clientTokens", [])[:1]}
+        answer = await ask(self.port, path="/health", method="GET", body=b"", timeout=timeout, **token)
         return json.loads(answer.body) if answer.good else {}
 
     async def metrics(self):
@@ -462,7 +465,8 @@ class Failed(Exception):
 
 
 class Run:
-    def __init__(self, binary, quick, soak, folder):
+    def __init__(self, binary, quick, soak, folder, sdk=None):
+        self.sdk = sdk
         self.binary, self.quick, self.soak, self.folder = os.path.abspath(binary), quick, soak, folder
         self.endpoints, self.faults, self.figures = [], [], []
 
@@ -648,6 +652,86 @@ async def slow_clients(run):
             run.expect(gone is not None and gone < seconds + 2 + run.within(1), f"all closed within {seconds} s, and 2 s to read the 408", f"{gone} s, {balancer.facts()}")
             run.figure(f"{2 * number} with maxConnections {most}: others ({len(times)}) p50 {percentile(times, 0.5) * 1e3:.1f} ms, "
                        f"p99 {p99 * 1e3:.1f} ms; {during}; all closed after {gone or 0:.1f} s (clientSeconds {seconds})")
+
+
+def most_connections():
+    """Of the balancer, and of all its clients together, as far as descriptors allow."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return min(8192, allowed // 2), min(10_000, allowed - 1000)
+
+
+ASK_HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+@check
+async def crowd(run):
+    """10,000 connections of clients that come and go, half of them silent, as long as the soak."""
+    most, number = most_connections()
+    asks = [b"GET /v1/mod", ASK_HEALTH, POST + b"content-length: 2\r\n\r\n{}"]
+    async with run.balancer([await run.endpoint("one")], maxConnections=most) as balancer:
+        await ask(balancer.port)
+        here, going, came = collections.deque(), True, 0
+
+        async def come(count):
+            for n, sock in enumerate(raw_connections(balancer.port, count)):
+                send_what_fits(sock, asks[n % 6 // 2] if n % 2 else b"")
+                here.append(sock)
+            await asyncio.sleep(0.05)
+
+        async def come_and_go():
+            nonlocal came
+            while going:
+                await come(40)
+                came += 40
+                while len(here) > number:
+                    sock = here.popleft()
+                    if len(here) % 2:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    sock.close()
+
+        while len(here) < number:
+            await come(200)
+        passing, facts, times = asyncio.create_task(come_and_go()), [], []
+        for _ in range(4):
+            quarter, bad = await others(balancer.port, run.soak / 4)
+            times += quarter
+            facts.append(balancer.facts())
+            run.expect(not bad, "good answers for others", bad[:2])
+        going = False
+        await passing
+        p99 = percentile(times, 0.99)
+        run.expect(p99 < run.within(0.1), "a p99 of others under 100 ms", f"{p99 * 1e3:.1f} ms")
+        run.expect(facts[-1].fds <= most + 200, f"at most {most} connections", facts[-1])
+        run.expect(facts[-1].rss <= facts[0].rss * 1.1 + 1024, "memory that does not grow", f"{facts[0]}, then {facts[-1]}")
+        for sock in here:
+            sock.close()
+        gone = await balancer.settled(10, 100)
+        run.expect(gone is not None, "all gone within 10 s", balancer.facts())
+        run.figure(f"{number} at a time, {came} came and went in {run.soak:.0f} s: others' p99 {p99 * 1e3:.1f} ms; {facts[0]}, then {facts[-1]}")
+
+
+@check
+async def staying(run):
+    """8,192 clients that have asked once and stay."""
+    most, _ = most_connections()
+    async with run.balancer([await run.endpoint("one")], maxConnections=most) as balancer:
+        await ask(balancer.port)
+        before, here = balancer.facts(), []
+        # Some places are for the others.
+        while len(here) < most - 10:
+            here += raw_connections(balancer.port, min(200, most - 10 - len(here)))
+            await asyncio.sleep(0.02)
+            for sock in here[-200:]:
+                send_what_fits(sock, ASK_HEALTH)
+        times, bad = await others(balancer.port, 5)
+        facts, p99 = balancer.facts(), percentile(times, 0.99)
+        each = (facts.rss - before.rss) / len(here)
+        run.expect(not bad and p99 < run.within(0.1), "good answers for others, a p99 under 100 ms", f"{bad[:2]}, {p99 * 1e3:.1f} ms")
+        run.expect(facts.fds >= len(here), f"{len(here)} connections that stay", facts)
+        run.expect(each < 2, "at most 2 KiB for each that stays", f"{each:.2f} KiB")
+        run.figure(f"{len(here)}: others' p99 {p99 * 1e3:.1f} ms, {each:.2f} KiB each; {before} before, {facts} with them")
+        for sock in here:
+            sock.close()
 
 
 @check
@@ -1291,21 +1375,26 @@ async def paused(run):
         run.figure(f"{seconds} s: 20 streams whole, 100 who knocked served {after:.2f} s after; {balancer.facts()}")
 
 
-@check
-async def networks(run):
-    """Networks that change: links down, NATs that forget, names that hang, addresses that are dead (networks.py)."""
-    cases = await asyncio.create_subprocess_exec(
-        sys.executable, os.path.join(os.path.dirname(__file__), "networks.py"), run.binary, stdout=subprocess.PIPE)
+async def cases(run, file, *arguments):
+    """Those of another file beside this one, which says how each went."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, os.path.join(os.path.dirname(__file__), file), run.binary, *arguments, stdout=subprocess.PIPE)
     try:
-        async for line in cases.stdout:
+        async for line in process.stdout:
             result, _, figures = line.decode().strip().partition(" ")
             run.figure(figures) if result == "ok" else run.faults.append(figures)
     except asyncio.CancelledError:
         # Only then: a signal to a process that has just ended would take its status from who waits for it.
-        cases.terminate()
+        process.terminate()
         raise
     finally:
-        run.expect(await cases.wait() == (1 if run.faults else 0), "an end of its own", f"status {cases.returncode}")
+        run.expect(await process.wait() == (1 if run.faults else 0), "an end of its own", f"status {process.returncode}")
+
+
+@check
+async def networks(run):
+    """Networks that change: links down, NATs that forget, names that hang, addresses that are dead (networks.py)."""
+    await cases(run, "networks.py")
 
 
 @check
@@ -1430,6 +1519,12 @@ async def soak(run):
                    f"early {first}; late {last}; at its end {after}; at rest {rest}")
 
 
+@check
+async def at_once(run):
+    """With --sdk, as long as the soak: every fault of clients and endpoints at the same time, the official SDKs as clients (at_once.py)."""
+    await cases(run, "at_once.py", str(run.soak), *run.sdk)
+
+
 async def run_check(run, name, function, limit):
     run.endpoints, run.faults, run.figures, run.busy = [], [], [], busy_share() > 0.3
     start = time.monotonic()
@@ -1455,27 +1550,30 @@ async def run_check(run, name, function, limit):
 
 
 async def run_all(run, names):
-    # A soak that is asked to be longer than usual takes its time.
-    end, passed = time.monotonic() + MOST_SECONDS + max(run.soak - 180, 0), 0
+    end, passed = time.monotonic() + MOST_SECONDS + run.soak * len([name for name in names if name in LONG]), 0
     for name in names:
-        limit = CHECK_SECONDS + (run.soak if name == "soak" else 0)
+        limit = CHECK_SECONDS + (run.soak if name in LONG else 0)
         passed += await run_check(run, name, CHECKS[name], max(min(limit, end - time.monotonic()), 1))
     print(f"torture: {passed} passed, {len(names) - passed} failed", flush=True)
     return passed == len(names)
 
 
 def main():
-    parser = argparse.ArgumentParser(usage="scripts/torture [--quick] [--only NAME]... [--list] [--soak SECONDS]")
+    parser = argparse.ArgumentParser(usage="scripts/torture [--quick] [--only NAME]... [--list] [--soak SECONDS] [--sdk]")
     parser.add_argument("binary")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", action="append", choices=CHECKS, metavar="NAME")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--soak", type=float)
+    parser.add_argument("--sdk", nargs=2, metavar=("PYTHON", "FOLDER"))
     options = parser.parse_args()
     if options.list:
         for name, function in CHECKS.items():
             print(f"{name:20} {function.__doc__}")
         return 0
+    names = options.only or [name for name in CHECKS if name != "at_once" or options.sdk]
+    if "at_once" in names and not options.sdk:
+        parser.error("at_once needs --sdk")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # Ends through `finally`, so that nothing that was started stays behind.
@@ -1484,7 +1582,7 @@ def main():
         os.chmod(folder, 0o755)
         soak = options.soak if options.soak is not None else 20 if options.quick else 180
         try:
-            return 0 if asyncio.run(run_all(Run(options.binary, options.quick, soak, folder), options.only or list(CHECKS))) else 1
+            return 0 if asyncio.run(run_all(Run(options.binary, options.quick, soak, folder, options.sdk), names)) else 1
         finally:
             for child in children:
                 if child.poll() is None:
