@@ -16,7 +16,7 @@ usage: bench [OPTION...] BINARY
   --quick           3 minutes at most instead of 20: short windows, no HAProxy, one round of what takes long
   --only NAME       this measure only; may be given again (--list names them)
   --against BINARY  compare two builds of the balancer with each other instead of with nginx
-  --floor           beside the others, tiny_http and ureq with nothing around them
+  --floor           beside the others, tiny_http and ureq with nothing around them; twice as long
   --alone           ours only: to watch or profile it
   --rounds N        so many rounds of each measure
   --seconds S       length of a window
@@ -93,7 +93,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         build,
         only,
         pace,
-        limit,
+        limit: if floor { limit * 2 } else { limit },
     }))
 }
 
