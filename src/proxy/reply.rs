@@ -157,7 +157,7 @@ impl<'a> Reply<'a> {
     }
 
     /// What is done before the client can know that its answer has ended: the next request that it sends finds the
-    /// endpoint and the worker free, and all of it counted.
+    /// endpoint and its share of the memory free, and the attempt counted.
     fn settle(&mut self, mut attempt: Attempt, status: StatusCode, last: &Last) {
         match &last.end {
             End::Whole => attempt.succeeded(status.as_u16()),

@@ -81,7 +81,9 @@ fn shown() -> Shown {
             "request_refused",
             "not_the_API",
         ];
-        all.into_iter().all(has).then_some(text)
+        // Counted when all of its answer has gone out, which may be a moment after the client has it.
+        let is_counted = text.contains("answer=\"forwarded\"");
+        (is_counted && all.into_iter().all(has)).then_some(text)
     });
     let mut shown = Shown::new();
     for line in text.lines() {
