@@ -18,7 +18,7 @@ async function ask(n, word) {
     told.answered += 1;
     return;
   }
-  const breaks = n % 16 === 4;
+  const breaks = n % 8 === 4;
   Object.assign(headers, { "x-stream": "yes" }, breaks ? { "x-break": "yes" } : {});
   let answer;
   try {

@@ -21,7 +21,7 @@ async def ask(client, n, word):
         assert answer.content[0].text == word, answer
         told["answered"] += 1
         return
-    breaks = n % 16 == 4
+    breaks = n % 8 == 4
     headers |= {"x-stream": "yes"} | ({"x-break": "yes"} if breaks else {})
     try:
         async with client.messages.stream(**request, extra_headers=headers) as stream:
