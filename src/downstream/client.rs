@@ -53,7 +53,7 @@ pub enum Fate {
 
 pub struct Client {
     pub connection: Arc<Connection>,
-    /// The nearest moment that [`super::deadlines`] keeps for it.
+    /// The moment that [`super::deadlines`] keeps for it.
     pub kept: Kept,
     /// Its socket is watched for room, too.
     pub is_watched_for_room: bool,

@@ -19,7 +19,7 @@ use super::bell::{Bell, Notes};
 use super::body_budget::BodyBudget;
 use super::client::{Client, Context, Fate};
 use super::connection::Connection;
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, Kept};
 use super::exchange::Host;
 use super::intake::SCRATCH;
 use super::listener::Drain;
@@ -196,9 +196,11 @@ impl Reactor {
 
     /// Its socket closes here, and epoll forgets it; where a worker still holds it epoll is told.
     pub(super) fn close(&mut self, id: u64) {
-        if let Some(client) = self.clients.remove(&id)
-            && Arc::strong_count(&client.connection) > 1
-        {
+        let Some(client) = self.clients.remove(&id) else {
+            return;
+        };
+        self.deadlines.forget(id, client.kept);
+        if Arc::strong_count(&client.connection) > 1 {
             let _ = self.epoll.delete(client.connection.stream());
         }
     }
@@ -302,13 +304,11 @@ impl Reactor {
     }
 
     fn keep_time(&mut self, now: Instant) {
-        while let Some((id, at)) = self.deadlines.next_due(now) {
+        while let Some(id) = self.deadlines.next_due(now) {
             let Some(client) = self.clients.get_mut(&id) else {
                 continue;
             };
-            if !client.kept.is_due(at) {
-                continue;
-            }
+            client.kept = Kept::default();
             let deadline = client.deadline();
             if deadline > now {
                 self.deadlines.set(id, &mut client.kept, deadline);
