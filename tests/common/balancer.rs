@@ -404,13 +404,17 @@ impl Balancer {
         self.child.try_wait().expect("a child of ours").is_none()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it said.
     pub fn exit(&mut self) -> ExitStatus {
         let child = &mut self.child;
         let status = eventually("the balancer ends", || {
             child.try_wait().expect("a child of ours")
         });
         assert!(status.signal().is_none(), "it ended by itself: {status}");
+        eventually("its log has been read", || {
+            let readers = [&self.lines, &self.printed].map(Arc::strong_count);
+            (readers == [1, 1]).then_some(())
+        });
         status
     }
 
