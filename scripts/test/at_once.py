@@ -8,7 +8,7 @@ torture.py does; ends with 1 where it failed.
 import asyncio, functools, itertools, json, os, signal, socket, subprocess, sys, tempfile, time
 
 import torture
-from torture import EVENTS_HEAD, FAULTS, MALFORMED, Facts, chunk, event, exchange, fault, plain, raw_connections, send_what_fits
+from torture import EVENTS_HEAD, FAULTS, MALFORMED, chunk, event, exchange, fault, highest, plain, raw_connections, send_what_fits
 
 TOKEN = "a-client-token"
 CLIENTS = 6  # Of each SDK.
@@ -156,7 +156,7 @@ async def at_once(run, seconds, python, folder):
                 for name, command in commands.items()}
         load = [asyncio.create_task(task) for task in (siege.malformed(balancer), siege.floods(balancer), siege.changes(balancer, sick, well, other))]
         results = {name: asyncio.create_task(process.communicate()) for name, process in sdks.items()}
-        early_on, late = await most(balancer, seconds / 3), await most(balancer, seconds / 2)
+        early_on, late = await highest(balancer, seconds / 3), await highest(balancer, seconds / 2)
         told = {}
         for name, result in results.items():
             out, _ = await asyncio.wait_for(result, seconds + 120)
@@ -183,15 +183,6 @@ async def at_once(run, seconds, python, folder):
                            for name, f in told.items())
         run.figure(f"{seconds:.0f} s: {counts}; {siege.played} faults of {len(EARLY) + len(LATE)} kinds, {siege.wrong} malformed; "
                    f"early {early_on}; late {late}; at its end {balancer.facts()}")
-
-
-async def most(balancer, seconds):
-    """The most of what it has within some seconds: load goes up and down."""
-    end, seen = time.monotonic() + seconds, []
-    while time.monotonic() < end:
-        await asyncio.sleep(0.5)
-        seen.append(balancer.facts())
-    return Facts(*(max(getattr(facts, key) for facts in seen[len(seen) // 2:]) for key in ("fds", "threads", "rss", "peak")))
 
 
 def main():
