@@ -90,8 +90,10 @@ impl Cors {
         }
         let origin = headers.get(header::ORIGIN);
         let allowed = origin.filter(|origin| browsers::is_named(config, origin.as_bytes()));
+        // A copy: the value that came is a part of the whole head, which would stay for as long as the answer takes.
+        let allow = allowed.and_then(|origin| HeaderValue::from_bytes(origin.as_bytes()).ok());
         Cors {
-            allow: allowed.cloned(),
+            allow,
             varies: true,
         }
     }
