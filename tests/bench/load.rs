@@ -8,13 +8,11 @@ mod streams;
 
 use std::io;
 use std::rc::Rc;
-use std::thread::sleep;
-use std::time::Duration;
 
 use crate::Failure;
 use crate::clients::{Clients, Outcome};
 use crate::params::{self, Figures, Params};
-use crate::proc::{cpu, now, pss, raise_descriptors, seconds};
+use crate::proc::{cpu, now, pss, raise_descriptors, seconds, settled_pss};
 use crate::requests::{post, request};
 use crate::samples::Samples;
 
@@ -160,8 +158,7 @@ impl Load {
         let active = self.connect(params.get("connections")?)?;
         self.window(&active, &request, params.get("warm")?, u64::MAX)?;
         let mut without = self.window(&active, &request, length, u64::MAX)?;
-        sleep(Duration::from_millis(300));
-        let before = pss(self.pid);
+        let before = settled_pss(self.pid);
         // The balancer keeps a file for an endpoint's connection beside each client's, and some more for the active ones.
         let wanted: u64 = params.get("idle")?;
         let possible = wanted.min(raise_descriptors()?.saturating_sub(600) / 2);
@@ -175,8 +172,7 @@ impl Load {
             let some = self.connect(active.len())?;
             self.window(&some, &request, 10.0, some.len() as u64)?;
         }
-        sleep(Duration::from_millis(500));
-        let memory = pss(self.pid) - before;
+        let memory = settled_pss(self.pid) - before;
         self.window(&active, &request, params.get("warm")?, u64::MAX)?;
         let mut with = self.window(&active, &request, length, u64::MAX)?;
         Ok(figures([
@@ -278,8 +274,7 @@ impl Load {
         let connection = self.connect(1)?;
         self.window(&connection, &post("answer=600", 800, false), 10.0, 2)?;
         self.clients.clear();
-        sleep(Duration::from_millis(500));
-        Ok(pss(self.pid))
+        Ok(settled_pss(self.pid))
     }
 
     fn connect(&mut self, count: usize) -> io::Result<Vec<usize>> {

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeVal;
@@ -45,6 +46,20 @@ pub fn pss(root: u32) -> f64 {
         line.split_whitespace().nth(1)?.parse().ok()
     };
     tree(root).into_iter().filter_map(of).sum()
+}
+
+/// The same when it stands still: two looks, a tenth of a second apart, that differ by less than a hundredth, or the last one of two
+/// seconds.
+pub fn settled_pss(root: u32) -> f64 {
+    let (end, mut before) = (Instant::now() + Duration::from_secs(2), pss(root));
+    loop {
+        thread::sleep(Duration::from_millis(100));
+        let after = pss(root);
+        if (after - before).abs() * 100.0 < after || Instant::now() > end {
+            return after;
+        }
+        before = after;
+    }
 }
 
 /// The process and its descendants.

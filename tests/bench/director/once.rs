@@ -3,8 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
-use std::{env, fs, thread};
+use std::{env, fs};
 
 use super::{Director, LOAD};
 use crate::Failure;
@@ -120,8 +119,7 @@ impl Director {
         }
         let target = kind.start(Setup::DEFAULT, &self.ports, &self.warden)?;
         times.push(target.start.as_secs_f64() * 1e3);
-        thread::sleep(Duration::from_secs(1));
-        let memory = proc::pss(target.program.pid()) * 1024.0 / 1e6;
+        let memory = proc::settled_pss(target.program.pid()) * 1024.0 / 1e6;
         Ok(Figures::from([
             ("start_ms".to_owned(), median(&times)),
             ("idle_mb".to_owned(), memory),
